@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
@@ -45,7 +45,7 @@ class Examples:
             if not isinstance(data.dataset, IterableDataset) and hasattr(data.dataset, "__len__"):
                 return cls._of_dataset(data.dataset, data.collate_fn, name)
             return cls._of_batches(data, name, most)
-        if isinstance(data, Tensor | Mapping) or _is_tensors(data):
+        if _is_tensors(data):
             return cls._of_tensors(data, name)
         if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
             return cls._of_dataset(data, default_collate, name)
@@ -58,6 +58,7 @@ class Examples:
 
     @classmethod
     def _of_tensors(cls, data: Any, name: str) -> "Examples":
+        data = tree_map(_tensor, data)
         leaves = [leaf for leaf in tree_flatten(data)[0] if isinstance(leaf, Tensor)]
         lengths = [len(leaf) if leaf.ndim else 0 for leaf in leaves]
         if not lengths or min(lengths) == 0:
@@ -153,7 +154,7 @@ def as_batches(data: Any, batch_size: int | None, *, name: str = "train") -> Ite
         length = len(data)  # pyright: ignore[reportArgumentType]
         size = _size(batch_size, length, name)
         return DataLoader(data, batch_size=size, shuffle=size < length)
-    if not (isinstance(data, Tensor | Mapping) or _is_tensors(data)):
+    if not _is_tensors(data):
         return data
     examples = Examples.of(data, name=name)
     size = _size(batch_size, len(examples), name)
@@ -195,11 +196,17 @@ def _size(batch_size: int | None, length: int, name: str) -> int:
 
 
 def _is_tensors(data: Any) -> bool:
-    return (
-        isinstance(data, tuple | list)
-        and len(data) > 0
-        and all(isinstance(part, Tensor | Mapping) or _is_tensors(part) for part in islice(data, 8))
-    )
+    """Whether ``data`` is one stack of examples, not a list of batches."""
+    array = Tensor | np.ndarray | Mapping
+    if isinstance(data, list):
+        return len(data) > 0 and all(isinstance(part, array) for part in data)
+    if isinstance(data, tuple):
+        return len(data) > 0 and all(isinstance(part, array) or _is_tensors(part) for part in data)
+    return isinstance(data, array)
+
+
+def _tensor(leaf: Any) -> Any:
+    return torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
 def _joined(batches: list[Any]) -> Any:

@@ -1,0 +1,219 @@
+"""Gradients and Hessian-vector products of an objective at a point."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from thalweg.errors import ModelError, UsageError
+from thalweg.estimate import PRODUCT_COST
+from thalweg.objective.base import Objective
+from thalweg.objective.supervised import Supervised
+
+__all__ = ["Hessian", "SymmetricOperator", "gradient", "value_and_gradient"]
+
+FINITE_STEP = 0.03
+"""Length of the step of central differences in single precision: error about 5e-5."""
+
+
+class SymmetricOperator(Protocol):
+    """A symmetric matrix known by its products; ``cost`` counts what they cost so far."""
+
+    dim: int
+    cost: float
+
+    def __matmul__(self, vector: Tensor) -> Tensor: ...
+
+
+def value_and_gradient(objective: Objective, point: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss (scalar) and its gradient (``(dim,)``) at one point of shape ``(dim,)``."""
+    objective.check_points(point)
+    if isinstance(objective, Supervised):
+        return objective.value_and_gradient(point)
+    leaf = point.detach().requires_grad_()
+    with torch.enable_grad():
+        value = objective.loss(leaf)
+        (slope,) = torch.autograd.grad(value, leaf)
+    return value.detach(), slope
+
+
+def gradient(objective: Objective, point: Tensor) -> Tensor:
+    """The gradient ``(dim,)`` of the loss at one point of shape ``(dim,)``. Cost: 1."""
+    return value_and_gradient(objective, point)[1]
+
+
+class Hessian:
+    """The matrix of second derivatives at a point, known by its products with vectors.
+
+    ``hessian @ v`` is ``∇²f(θ) v`` by reverse-over-reverse differentiation. The graph of the
+    gradient is kept between products where it fits ``objective.memory``, else rebuilt chunk by
+    chunk at each product. ``hessian @ V`` with ``V`` of shape ``(k, dim)`` gives ``k`` products.
+
+    Where an operation has no second derivative the products are central differences of the
+    gradient, and ``exact`` turns False.
+
+    Attributes:
+        dim: number of rows.
+        cost: gradient evaluations spent so far: 1 to build the graph, 2 for each product.
+        exact: whether the products are derivatives rather than differences.
+        kept: whether the graph is kept.
+    """
+
+    def __init__(self, objective: Objective, point: Tensor, *, keep: bool | None = None) -> None:
+        objective.check_points(point)
+        if point.ndim != 1:
+            raise UsageError(f"point must be one point, but has shape {tuple(point.shape)}")
+        self.objective = objective
+        self.point = point.detach()
+        self.dim = objective.dim
+        self.cost = 0.0
+        self.exact = True
+        self._pieces = _pieces(objective, self.point)
+        self.kept = self._pieces.fits if keep is None else keep
+        self._graphs: list[_Graph] | None = None
+
+    def __matmul__(self, vectors: Tensor) -> Tensor:
+        if vectors.shape[-1] != self.dim:
+            raise UsageError(
+                f"vectors must have shape (..., {self.dim}), but have shape {tuple(vectors.shape)}"
+            )
+        if vectors.ndim == 1:
+            return self._product(vectors)
+        rows = [self._product(vector) for vector in vectors.reshape(-1, self.dim)]
+        return torch.stack(rows).reshape(vectors.shape)
+
+    def dense(self) -> Tensor:
+        """The whole matrix ``(dim, dim)``, symmetrised; ``dim`` products."""
+        identity = torch.eye(self.dim, dtype=self.point.dtype, device=self.point.device)
+        matrix = self @ identity
+        return (matrix + matrix.T) / 2
+
+    def _product(self, vector: Tensor) -> Tensor:
+        vector = vector.to(self.point)
+        self.cost += PRODUCT_COST
+        if self.exact:
+            try:
+                return self._exact_product(vector)
+            except (RuntimeError, NotImplementedError) as error:
+                if not _lacks_second_derivative(error):
+                    raise
+                self.exact, self._graphs = False, None
+        return self._difference(vector)
+
+    def _exact_product(self, vector: Tensor) -> Tensor:
+        result = self._pieces.decay * vector
+        with torch.enable_grad(), self._pieces.held():
+            if self.kept and self._graphs is None:
+                self._graphs = list(self._pieces.graphs())
+                self.cost += 1
+            elif not self.kept:
+                self.cost += 1
+            graphs = self._pieces.graphs() if self._graphs is None else self._graphs
+            for graph in graphs:
+                result = result + graph.product(vector, retain=self.kept)
+        return result.detach()
+
+    def _difference(self, vector: Tensor) -> Tensor:
+        norm = vector.norm()
+        if norm == 0:
+            return torch.zeros_like(vector)
+        single = torch.finfo(self.point.dtype).eps > 1e-10
+        step = (FINITE_STEP if single else 1e-5) / norm
+        ahead = gradient(self.objective, self.point + step * vector)
+        behind = gradient(self.objective, self.point - step * vector)
+        return (ahead - behind) / (2 * step)
+
+
+class _Graph:
+    """The graph of one chunk's gradient."""
+
+    def __init__(
+        self,
+        inputs: list[Tensor],
+        slopes: list[Tensor | None],
+        flat: Callable[[Any], Tensor],
+        split: Callable[[Tensor], list[Tensor]],
+    ) -> None:
+        self.inputs, self.flat, self.split = inputs, flat, split
+        self.used = [i for i, s in enumerate(slopes) if s is not None and s.requires_grad]
+        self.slopes = [slopes[i] for i in self.used]
+
+    def product(self, vector: Tensor, *, retain: bool) -> Tensor:
+        if not self.slopes:  # a loss that is linear in its parameters
+            return torch.zeros_like(vector)
+        pieces = self.split(vector)
+        products = torch.autograd.grad(
+            self.slopes,  # pyright: ignore[reportArgumentType]
+            self.inputs,
+            [pieces[i] for i in self.used],
+            retain_graph=retain,
+            allow_unused=True,
+        )
+        return self.flat(products)
+
+
+class _Pieces(Protocol):
+    fits: bool
+    decay: Any
+
+    def held(self) -> AbstractContextManager[Any]: ...
+    def graphs(self) -> Iterator[_Graph]: ...
+
+
+class _Whole:
+    """Any objective, in one piece."""
+
+    fits, decay = True, 0.0
+
+    def __init__(self, objective: Objective, point: Tensor) -> None:
+        self.objective, self.point = objective, point
+
+    def held(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def graphs(self) -> Iterator[_Graph]:
+        leaf = self.point.clone().requires_grad_()
+        slopes = torch.autograd.grad(self.objective.loss(leaf), leaf, create_graph=True)
+        yield _Graph(
+            [leaf],
+            list(slopes),
+            lambda pieces: torch.zeros_like(leaf) if pieces[0] is None else pieces[0],
+            lambda vector: [vector],
+        )
+
+
+class _Chunks:
+    """A network's loss, chunk by chunk of its examples."""
+
+    def __init__(self, objective: Supervised, point: Tensor) -> None:
+        self.objective, self.point, self.decay = objective, point, objective.decay
+        needed = objective.bytes_per_example() * (objective.examples or 1)
+        self.fits = needed <= objective.memory
+
+    def held(self) -> AbstractContextManager[Any]:
+        return self.objective.placed.at(self.point, self.objective.mode, self.objective.seed)
+
+    def graphs(self) -> Iterator[_Graph]:
+        placed = self.objective.placed
+        for batch, weight in self.objective.weighted_chunks():
+            loss = weight * self.objective.batch_loss(batch)
+            if not loss.requires_grad:
+                raise ModelError("loss must depend on the model's parameters, but does not")
+            slopes = torch.autograd.grad(
+                loss, placed.parameters, create_graph=True, allow_unused=True
+            )
+            yield _Graph(list(placed.parameters), list(slopes), placed.flat, placed.split)
+
+
+def _pieces(objective: Objective, point: Tensor) -> _Pieces:
+    return _Chunks(objective, point) if isinstance(objective, Supervised) else _Whole(objective, point)
+
+
+def _lacks_second_derivative(error: Exception) -> bool:
+    words = str(error).lower()
+    return isinstance(error, NotImplementedError) or any(
+        sign in words
+        for sign in ("not implemented", "double backward", "does not require grad", "derivative for")
+    )

@@ -1,0 +1,320 @@
+"""A network with its data as an objective over flat points."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from thalweg.errors import DataError, ModelError, UsageError
+from thalweg.objective.base import Objective
+from thalweg.objective.examples import Examples, batch_length
+from thalweg.objective.placed import MODES, Placed, random_state, unwrapped
+
+__all__ = ["Supervised"]
+
+
+class Supervised(Objective):
+    """The mean loss of a model over examples, plus ½ Σ decay·θ², at any flat point.
+
+    The model is copied once; its weights, buffers, mode and gradients, and the global random
+    state, are never changed. A loss that reads the user's model in a way of its own (an explicit
+    L2 term) is seen to do so at construction, and evaluated on the user's objects, which are as
+    before when a method returns.
+
+    Args:
+        model: any module; frozen parameters are no coordinates, tied ones are one.
+        loss: ``loss(model(input), target)``, the mean over the examples of the batch.
+        data: ``(inputs, targets)``, a Dataset, a DataLoader, or :class:`Examples`.
+        batch_loss: in place of ``loss``: ``batch_loss(model, batch)``.
+        decay: weight decay: a number, or one for each coordinate.
+        mode: ``eval``, ``batch`` or ``train``: see :data:`thalweg.objective.placed.MODES`.
+        chunk: examples evaluated at once. In the modes with batch statistics it is the batch whose
+            statistics are taken, and part of what the loss means; in ``eval`` it is chosen from
+            ``memory``.
+        memory: bytes that intermediate results may take.
+        seed: of the dropout masks.
+
+    Raises:
+        ModelError: no trainable parameter; a model or a loss that fails on a batch, or a loss that
+            is not a scalar.
+        DataError: empty data, lengths that differ, integer inputs to a model that needs floats.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[Any, Any], Tensor] | None = None,
+        data: Any = None,
+        *,
+        batch_loss: Callable[[nn.Module, Any], Tensor] | None = None,
+        decay: float | Tensor = 0.0,
+        mode: str = "eval",
+        chunk: int | None = None,
+        memory: int = 2**30,
+        seed: int = 0,
+    ) -> None:
+        if (loss is None) == (batch_loss is None):
+            raise UsageError("exactly one of loss and batch_loss must be given")
+        if mode not in MODES:
+            raise UsageError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        self._loss, self._batch_loss = loss, batch_loss
+        self.data = Examples.of(data)
+        self.examples = len(self.data)
+        self.mode, self.memory, self.seed = mode, memory, seed
+        own = unwrapped(model)
+        if not any(p.requires_grad for p in own.parameters()):
+            raise ModelError("model must have a parameter that requires a gradient, but has none")
+        self.placed = self._place(own)
+        self.dim = self.placed.dim
+        self.decay = decay
+        self.sums = self._is_summed()
+        self._bytes: float | None = None
+        self.chunk = chunk or (
+            self._fitting_chunk() if mode == "eval" else min(self.examples, 256)
+        )
+
+    # What is evaluated ------------------------------------------------------------------------
+
+    def point(self) -> Tensor:
+        """Where the model stood when this objective was made, a flat copy."""
+        return self._start.clone()
+
+    def start(self, generator: torch.Generator, trials: int = 1) -> Tensor:
+        """The model's own point, ``trials`` times; shape ``(trials, dim)``."""
+        return self._start.expand(trials, -1).clone()
+
+    def loss(self, points: Tensor) -> Tensor:
+        self.check_points(points)
+        flat = points.reshape(-1, self.dim)
+        values = [_Loss.apply(self, point) for point in flat]
+        return torch.stack(values).reshape(points.shape[:-1])  # pyright: ignore
+
+    def value(self, point: Tensor) -> float:
+        """The loss at one point as a number."""
+        with torch.no_grad():
+            return float(self.loss(point))
+
+    def value_and_gradient(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss (scalar) and its gradient (``(dim,)``) at one point."""
+        gradient = torch.zeros_like(point)
+        total = torch.zeros((), dtype=torch.float64)
+        with torch.enable_grad(), self.placed.at(point, self.mode, self.seed) as parameters:
+            for batch, weight in self.weighted_chunks():
+                loss = self.batch_loss(batch)
+                if not loss.requires_grad:
+                    raise ModelError("loss must depend on the model's parameters, but does not")
+                pieces = torch.autograd.grad(loss, parameters, allow_unused=True)
+                gradient += self.placed.flat(pieces) * weight
+                total += weight * loss.detach().double().cpu()
+        penalty = 0.5 * (self.decay * point * point).sum().double().cpu()
+        return (total + penalty).to(point.dtype), gradient + self.decay * point
+
+    def chunk_losses(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of every chunk, without the decay, and the share of the examples in it."""
+        losses, weights = [], []
+        with torch.no_grad(), self.placed.at(point, self.mode, self.seed):
+            for batch, weight in self.weighted_chunks():
+                losses.append(float(self.batch_loss(batch)))
+                weights.append(weight)
+        return torch.tensor(losses, dtype=torch.float64), torch.tensor(weights).double()
+
+    def outputs(self, point: Tensor) -> Iterator[tuple[Any, Any]]:
+        """Pairs of the model's output and the target, chunk by chunk; only with ``loss``."""
+        with torch.no_grad(), self.placed.at(point, self.mode, self.seed):
+            for batch, _ in self.weighted_chunks():
+                yield self.placed.model(batch[0]), batch[1]
+
+    def on(self, data: Any, *, chunk: int | None = None, decay: bool = True) -> "Supervised":
+        """The same objective on other examples, on the same copy of the model."""
+        other = copy.copy(self)
+        other.data = Examples.of(data)
+        other.examples = len(other.data)
+        other.decay = self.decay if decay else 0.0
+        other.chunk = chunk or min(self.chunk, other.examples)
+        return other
+
+    # How it is evaluated ----------------------------------------------------------------------
+
+    def weighted_chunks(self, size: int | None = None) -> Iterator[tuple[Any, float]]:
+        """Every chunk on the model's device, with the weight its loss has in the whole."""
+        device = self._start.device
+        for batch, length in self.data.chunks(size or self.chunk):
+            weight = 1.0 / self.chunk if self.sums else length / self.data.length
+            if device.type != "cpu":
+                batch = tree_map(
+                    lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, batch
+                )
+            yield batch, weight
+
+    def batch_loss(self, batch: Any) -> Tensor:
+        """The scalar loss of a batch at the parameters where the model stands placed."""
+        if self._batch_loss is not None:
+            return self._batch_loss(self.placed.model, batch)
+        assert self._loss is not None
+        return self._loss(self.placed.model(batch[0]), batch[1])
+
+    def bytes_per_example(self) -> float:
+        """Memory of the graph that a Hessian-vector product keeps, for each example: measured."""
+        if self._bytes is None:
+            few = min(8, self.data.length)
+            half = (few + 1) // 2
+            large, small = self._graph_bytes(few), self._graph_bytes(half)
+            each = (large - small) / (few - half) if few > half else large / few
+            self._bytes = max(each, 1.0)
+        return self._bytes
+
+    def _graph_bytes(self, count: int) -> int:
+        """Bytes that autograd saves for the gradient of the first ``count`` examples."""
+        sizes: dict[int, int] = {}
+        alive: list[Tensor] = []  # or an address would be given out, and counted, twice
+
+        def save(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)
+            return tensor
+
+        with (
+            torch.enable_grad(),
+            self.placed.at(self._start, self.mode, self.seed) as parameters,
+            torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor),
+        ):
+            batch = next(iter(self.weighted_chunks(count)))[0]
+            loss = self.batch_loss(batch)
+            if not loss.requires_grad:
+                raise ModelError("loss must depend on the model's parameters, but does not")
+            try:
+                torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+                factor = 1
+            except (RuntimeError, NotImplementedError):
+                factor = 3
+        return factor * sum(sizes.values())
+
+    def _fitting_chunk(self) -> int:
+        fits = int(self.memory / self.bytes_per_example())
+        return max(1, min(self.examples or 1, fits))
+
+    def _place(self, own: nn.Module) -> Placed:
+        """A private copy where it gives the true value at a shifted point, else the user's own."""
+        users = Placed(own, restore=True)
+        self.placed, self._start = users, users.point()
+        noise = torch.randn(
+            users.dim, generator=torch.Generator().manual_seed(0), dtype=self._start.dtype
+        ).to(self._start.device)
+        # Far enough that even a weak L2 term, read from the user's own weights, is seen to change.
+        shifted = 1.5 * self._start + 1e-3 * noise
+        batch = self.data.fetch(slice(0, min(8, self.data.length)))
+        self._first_loss(batch)
+        try:
+            private = copy.deepcopy(own)
+        except (RuntimeError, TypeError, AttributeError):
+            return users
+        for parameter in private.parameters():
+            parameter.grad = None
+        truth = self._loss_at(users, shifted, batch)
+        copied = Placed(private, restore=False)
+        self.placed = copied
+        value = self._loss_at(copied, shifted, batch)
+        return copied if torch.allclose(truth, value, rtol=1e-6, equal_nan=True) else users
+
+    def _loss_at(self, placed: Placed, point: Tensor, batch: Any) -> Tensor:
+        batch = tree_map(
+            lambda leaf: leaf.to(point.device) if isinstance(leaf, Tensor) else leaf, batch
+        )
+        with torch.no_grad(), placed.at(point, "eval"), random_state(0):
+            return self.batch_loss(batch).detach()
+
+    def _first_loss(self, batch: Any) -> None:
+        """Evaluate once, and say in one sentence what does not work."""
+        if self._loss is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise DataError(
+                "train must give pairs (input, target) for loss(output, target), but gives "
+                f"{_shape(batch)}: use batch_loss(model, batch) for anything else"
+            )
+        try:
+            loss = self._loss_at(self.placed, self._start, batch)
+        except Exception as error:
+            raise _explained(error, batch, self._start.dtype, self._loss is not None) from error
+        if not isinstance(loss, Tensor) or loss.ndim and loss.numel() != 1:
+            what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise ModelError(
+                f"loss must return a scalar, the mean over the batch, but returned {what}"
+            )
+
+    def _is_summed(self) -> bool:
+        """Whether the loss of a batch is a sum over its examples: doubling the batch doubles it."""
+        if self._loss is None or not isinstance(self.data.tensors, tuple):
+            return False
+        few = min(4, self.data.length)
+        rows = list(range(few))
+        single = self._loss_at(self.placed, self._start, self.data.fetch(rows))
+        double = self._loss_at(self.placed, self._start, self.data.fetch(rows + rows))
+        if not torch.isfinite(single) or not torch.isfinite(double) or single == 0:
+            return False
+        return bool((double / single - 2).abs() < 1e-3)
+
+
+class _Loss(torch.autograd.Function):
+    """The loss at one point; its derivative is computed with the value and its own is a product."""
+
+    @staticmethod
+    def forward(ctx: Any, objective: Supervised, point: Tensor) -> Tensor:
+        ctx.objective = objective
+        if point.requires_grad:
+            value, gradient = objective.value_and_gradient(point)
+            ctx.save_for_backward(point, gradient)
+            return value
+        losses, weights = objective.chunk_losses(point)
+        penalty = 0.5 * (objective.decay * point * point).sum().double().cpu()
+        return ((losses * weights).sum() + penalty).to(point)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor]:
+        point, gradient = ctx.saved_tensors
+        return None, upstream[0] * _Gradient.apply(ctx.objective, point, gradient)
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradient at one point, already known; its backward pass is a Hessian-vector product."""
+
+    @staticmethod
+    def forward(ctx: Any, objective: Supervised, point: Tensor, gradient: Tensor) -> Tensor:
+        ctx.objective = objective
+        ctx.save_for_backward(point)
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor, None]:
+        from thalweg.objective.derivatives import Hessian
+
+        (point,) = ctx.saved_tensors
+        return None, Hessian(ctx.objective, point, keep=False) @ upstream[0], None
+
+
+def _explained(
+    error: Exception, batch: Any, dtype: torch.dtype, pairs: bool
+) -> ModelError | DataError:
+    leaves = [leaf for leaf in tree_flatten(batch[0] if pairs else batch)[0]]
+    inputs = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if inputs is not None and inputs.dtype != dtype and "dtype" in reason.lower():
+        return DataError(
+            f"inputs must be {_name(dtype)} like the model's weights, but are "
+            f"{_name(inputs.dtype)}: convert them with .to({dtype})"
+        )
+    shape = f" (input of shape {tuple(inputs.shape)})" if inputs is not None else ""
+    return ModelError(f"the loss cannot be evaluated on a batch of train{shape}: {reason}")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _shape(batch: Any) -> str:
+    try:
+        return f"{type(batch).__name__} of {batch_length(batch)} examples"
+    except DataError:
+        return type(batch).__name__

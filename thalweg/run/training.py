@@ -1,0 +1,291 @@
+"""A user's training as a state that can be forked and continued without touching the user's own."""
+
+import copy
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader
+
+from thalweg.errors import DataError, ModelError
+from thalweg.objective.examples import Examples, as_batches, batch_length
+from thalweg.task import Task
+
+__all__ = ["RandomState", "Training"]
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """The global random states that a training draws from: torch, CUDA, NumPy, Python."""
+
+    torch: Tensor
+    cuda: tuple[Tensor, ...]
+    numpy: Any
+    python: Any
+
+    @classmethod
+    def now(cls) -> "RandomState":
+        """The states as they are."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        return cls(
+            torch.random.get_rng_state(), tuple(cuda), np.random.get_state(), random.getstate()
+        )
+
+    @classmethod
+    def of_seed(cls, seed: int) -> "RandomState":
+        """The states that a seed gives."""
+        before = cls.now()
+        try:
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            return cls.now()
+        finally:
+            before.restore()
+
+    def restore(self) -> None:
+        """Make these the global states."""
+        torch.random.set_rng_state(self.torch)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(list(self.cuda))
+        np.random.set_state(self.numpy)
+        random.setstate(self.python)
+
+
+class Training:
+    """The plain training loop of a Task, from where it stands, on objects of its own.
+
+        for batch in loader:
+            optimizer.zero_grad(); loss(batch).backward(); optimizer.step(); schedule.step()
+
+    Made by :meth:`of`; it copies model, optimizer (with its state), schedule and random state. With
+    the default seed it takes, bit for bit, the steps that the user's own loop would take from here;
+    another seed changes the order of the data and the masks of dropout. Cures change ``optimizer``,
+    ``batch_size``, ``model`` in place, or set ``before_step``.
+
+    Attributes:
+        model, optimizer, schedule: the copies.
+        examples_seen: by all steps so far; ``cost`` gives it in gradient evaluations.
+        population: number of examples in the training data.
+        losses: the mini-batch loss of every step taken.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Any,
+        state: RandomState,
+        *,
+        lent: bool,
+    ) -> None:
+        self.task = task
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.batch_size = task.batch_size
+        self.before_step: list[Callable[[Training], None]] = []
+        self.losses: list[float] = []
+        self.examples_seen = 0
+        self.population = population(task.train)
+        self._state = state
+        self._lent = lent
+        self._values = _State.of(model) if lent else None
+        self._loader: Any = None
+        self._iterator: Iterator[Any] | None = None
+
+    @classmethod
+    def of(cls, task: Task, *, seed: int | None = None, lent: bool = False) -> "Training":
+        """A fork of the task's training.
+
+        Args:
+            seed: None for the run that the user would have had; else another data order.
+            lent: train on the user's own model, whose values are put back after every
+                :meth:`advance`: for a loss that reads the user's objects.
+        """
+        state = RandomState.now() if seed is None else RandomState.of_seed(seed)
+        if lent:
+            memo: dict[int, Any] = {id(p): p for p in task.model.parameters()}
+            optimizer = copy.deepcopy(task.optimizer, memo)
+            model = task.model
+        else:
+            memo = {}
+            try:
+                model = copy.deepcopy(task.model, memo)
+            except (RuntimeError, TypeError) as error:
+                raise ModelError(f"model must allow copy.deepcopy, but it fails: {error}") from error
+            optimizer = copy.deepcopy(task.optimizer, memo)
+        memo[id(task.optimizer)] = optimizer
+        return cls(task, model, optimizer, copy.deepcopy(task.schedule, memo), state, lent=lent)
+
+    @property
+    def cost(self) -> float:
+        """Gradient evaluations over the training data that the steps so far took."""
+        return self.examples_seen / self.population
+
+    def advance(self, steps: int) -> bool:
+        """Take ``steps`` steps; False as soon as a loss is not finite."""
+        with self._at_home():
+            for _ in range(steps):
+                self._step(self._next_batch())
+                if not math.isfinite(self.losses[-1]):
+                    return False
+        return True
+
+    def point(self) -> Tensor:
+        """The trainable parameters as one flat point."""
+        with self._at_home():
+            return torch.cat(
+                [p.detach().reshape(-1) for p in self.model.parameters() if p.requires_grad]
+            )
+
+    def place(self, point: Tensor) -> None:
+        """Set the trainable parameters to a flat point."""
+        with self._at_home(), torch.no_grad():
+            begin = 0
+            for p in self.model.parameters():
+                if p.requires_grad:
+                    p.copy_(point[begin : begin + p.numel()].view(p.shape))
+                    begin += p.numel()
+
+    def rebuild(self, make: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]) -> None:
+        """Replace the optimizer; the schedule, which belonged to the old one, ends."""
+        self.optimizer = make([{"params": g["params"]} for g in self.optimizer.param_groups])
+        self.schedule = None
+
+    def _step(self, batch: Any) -> None:
+        for change in self.before_step:
+            change(self)
+        task = self.task
+        batch = _on_device(batch, self.model)
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            if task.batch_loss is not None:
+                loss = task.batch_loss(self.model, batch)
+            else:
+                assert task.loss is not None
+                loss = task.loss(self.model(batch[0]), batch[1])
+            if loss.requires_grad:
+                loss.backward()
+            self.examples_seen += batch_length(batch)
+            return loss
+
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            loss = self.optimizer.step(closure)
+        else:
+            loss = closure()
+            self.optimizer.step()
+        if self.schedule is not None:
+            if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                self.schedule.step(float(loss))
+            else:
+                self.schedule.step()
+        self.losses.append(float(loss.detach()))
+
+    def _next_batch(self) -> Any:
+        if self._iterator is None:
+            self._iterator = iter(self._batches())
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            self._iterator = iter(self._batches())
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise DataError("train must give at least one batch, but its loader gives none") from None
+
+    def _batches(self) -> Any:
+        task = self.task
+        if self.batch_size == task.batch_size:
+            if self._loader is None:
+                self._loader = _private(as_batches(task.train, task.batch_size))
+            return self._loader
+        train = task.train
+        if isinstance(train, DataLoader):
+            kind = {"collate_fn": train.collate_fn, "drop_last": train.drop_last}
+            return DataLoader(train.dataset, batch_size=self.batch_size, shuffle=True, **kind)
+        return as_batches(train, self.batch_size)
+
+    @contextmanager
+    def _at_home(self) -> Iterator[None]:
+        """The fork's own random state, and its own values where the model is lent."""
+        outside = RandomState.now()
+        users = _State.of(self.model) if self._lent else None
+        self._state.restore()
+        if self._values is not None:
+            self._values.put(self.model)
+        try:
+            yield
+        finally:
+            self._state = RandomState.now()
+            outside.restore()
+            if users is not None:
+                self._values = _State.of(self.model)
+                users.put(self.model, share=True)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Everything of a model that training changes, by reference or by copy."""
+
+    data: list[Tensor]
+    grads: list[Tensor | None]
+    buffers: list[tuple[nn.Module, str, Tensor | None]]
+    modes: list[tuple[nn.Module, bool]]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "_State":
+        return cls(
+            [p.data for p in model.parameters()],
+            [p.grad for p in model.parameters()],
+            [(m, name, b) for m in model.modules() for name, b in m._buffers.items()],
+            [(m, m.training) for m in model.modules()],
+        )
+
+    def put(self, model: nn.Module, *, share: bool = False) -> None:
+        for p, data, grad in zip(model.parameters(), self.data, self.grads, strict=True):
+            p.data = data if share else data.clone()
+            p.grad = grad if share or grad is None else grad.clone()
+        for module, name, buffer in self.buffers:
+            module._buffers[name] = buffer if share or buffer is None else buffer.clone()
+        for module, training in self.modes:
+            module.training = training
+
+
+def population(train: Any) -> int:
+    """Number of examples in training data of any form."""
+    if isinstance(train, DataLoader) and hasattr(train.dataset, "__len__"):
+        return len(train.dataset)  # pyright: ignore[reportArgumentType]
+    return Examples.of(train).population
+
+
+def _private(loader: Any) -> Any:
+    """A loader whose own generator, if it has one, can be advanced without touching the user's."""
+    if not isinstance(loader, DataLoader):
+        return loader
+    generators = {}
+    for holder in (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
+        generator = getattr(holder, "generator", None)
+        if isinstance(generator, torch.Generator):
+            twin = torch.Generator(generator.device)
+            twin.set_state(generator.get_state())
+            generators[id(generator)] = twin
+    if not generators:
+        return loader
+    memo: dict[int, Any] = dict(generators)
+    memo[id(loader.dataset)] = loader.dataset
+    return copy.deepcopy(loader, memo)
+
+
+def _on_device(batch: Any, model: nn.Module) -> Any:
+    device = next(model.parameters()).device
+    if device.type == "cpu":
+        return batch
+    return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, batch)
