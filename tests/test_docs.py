@@ -75,17 +75,27 @@ def blocks(page: str) -> list[Block]:
 
 
 def commands(page: str) -> list[tuple[int, list[str]]]:
-    """The lines after a ``$`` in console blocks, continued lines joined, as words."""
+    """The programs called after a ``$`` in console blocks, each with its line and its arguments."""
     return [
-        (block.line + block.text[: match.start()].count("\n"), words(match["command"]))
+        (block.line + block.text[: match.start()].count("\n"), command)
         for block in blocks(page)
         if block.language == "console" and not block.skipped
-        for match in re.finditer(r"^\$ (?P<command>(?:.*\\\n)*.*)$", block.text, re.MULTILINE)
+        for match in re.finditer(r"^\$ (?P<line>(?:.*\\\n)*.*)$", block.text, re.MULTILINE)
+        for command in split(match["line"])
     ]
 
 
-def words(command: str) -> list[str]:
-    return shlex.split(command.replace("\\\n", " "), comments=True)
+def split(line: str) -> list[list[str]]:
+    """A shell line as the words of each program in it; settings in front of a program are left out."""
+    lexer = shlex.shlex(line.replace("\\\n", " "), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    programs: list[list[str]] = [[]]
+    for word in lexer:
+        if word and set(word) <= set("();<>|&"):
+            programs.append([])
+        elif programs[-1] or not re.match(r"[A-Z_]+=", word):
+            programs[-1].append(word)
+    return [program for program in programs if program]
 
 
 def named(path: Path) -> str:
@@ -142,8 +152,9 @@ def check_thalweg(arguments: list[str], where: str) -> None:
         assert re.search(rf"\b{re.escape(command[0])}\b", help_of()), (
             f"{where}: there is no command {command[0]}"
         )
+    options = help_of(*command)
     for option in (a.partition("=")[0] for a in arguments if re.match("--[a-z]", a)):
-        assert re.search(rf"(?<![\w-]){option}(?![\w-])", help_of(*command)), (
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", options), (
             f"{where}: thalweg {' '.join(command)} has no option {option}"
         )
 
@@ -193,7 +204,7 @@ z
   $ thalweg race \\
       case:saddle --seeds 3   # comment
   verdict
-  $ make demo
+  $ cd "a b" && OMP_NUM_THREADS=1 make demo | tail -1
   ```
 """
     assert blocks(page)[:3] == [
@@ -203,7 +214,9 @@ z
     ]
     assert commands(page) == [
         (17, ["thalweg", "race", "case:saddle", "--seeds", "3"]),
+        (20, ["cd", "a b"]),
         (20, ["make", "demo"]),
+        (20, ["tail", "-1"]),
     ]
     with pytest.raises(ValueError, match="line 1"):
         blocks("```python\nx = 1")
