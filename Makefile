@@ -8,7 +8,8 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet
+# Errors only: what pip has to remark about a machine's own settings is not about this project.
+PIP := $(BIN)/python -m pip install -qq
 BASE := .venv/.installed
 TEST := .venv/.installed-test
 DEV := .venv/.installed-dev
