@@ -15,6 +15,9 @@ from thalweg.objective.placed import MODES, Placed, random_state, unwrapped
 
 __all__ = ["Supervised"]
 
+CACHE = 2**20
+"""Bytes of activations that a processor keeps close: chunks of that size are the fastest."""
+
 
 class Supervised(Objective):
     """The mean loss of a model over examples, plus ½ Σ decay·θ², at any flat point.
@@ -194,8 +197,12 @@ class Supervised(Objective):
         return factor * sum(sizes.values())
 
     def _fitting_chunk(self) -> int:
-        fits = int(self.memory / self.bytes_per_example())
-        return max(1, min(self.examples or 1, fits))
+        each = self.bytes_per_example()
+        fits = int(self.memory / each)
+        if self._start.device.type == "cpu":
+            fits = min(fits, max(256, int(CACHE / each)))
+        chunks = max(1, -(-self.data.length // max(1, fits)))
+        return -(-self.data.length // chunks)
 
     def _place(self, own: nn.Module) -> Placed:
         """A private copy where it gives the true value at a shifted point, else the user's own."""

@@ -119,7 +119,9 @@ class Training:
             try:
                 model = copy.deepcopy(task.model, memo)
             except (RuntimeError, TypeError) as error:
-                raise ModelError(f"model must allow copy.deepcopy, but it fails: {error}") from error
+                raise ModelError(
+                    f"model must allow copy.deepcopy, but it fails: {error}"
+                ) from error
             optimizer = copy.deepcopy(task.optimizer, memo)
         memo[id(task.optimizer)] = optimizer
         return cls(task, model, optimizer, copy.deepcopy(task.schedule, memo), state, lent=lent)
@@ -199,7 +201,9 @@ class Training:
         try:
             return next(self._iterator)
         except StopIteration:
-            raise DataError("train must give at least one batch, but its loader gives none") from None
+            raise DataError(
+                "train must give at least one batch, but its loader gives none"
+            ) from None
 
     def _batches(self) -> Any:
         task = self.task
