@@ -79,8 +79,12 @@ def saddle() -> Finding:
             "test_history": history(seed=5),
             "along_gradient": Curve(
                 line,
-                tuple(2.2986 - 4e-4 * math.exp(-((math.log10(t) - 0.2) ** 2)) for t in line[:14])
-                + (2.41, 3.8, 19.0),
+                (
+                    *(2.2986 - 4e-4 * math.exp(-((math.log10(t) - 0.2) ** 2)) for t in line[:14]),
+                    2.41,
+                    3.8,
+                    19.0,
+                ),
                 "distance along −g",
                 "training loss",
             ),

@@ -1,1 +1,45 @@
+"""What a result looks like: as text, as plotly figures, as one HTML file, in a notebook.
 
+Every figure function takes the result alone and returns a figure; plotly is loaded when the first
+of them is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thalweg.show.figure import continuations, drops, loss_history
+    from thalweg.show.race_figure import gains, race_losses
+    from thalweg.show.spectrum import eigenvalues
+    from thalweg.show.text import (
+        plain_finding,
+        plain_race,
+        rich_cases,
+        rich_finding,
+        rich_race,
+    )
+
+__all__ = [
+    "continuations",
+    "drops",
+    "eigenvalues",
+    "gains",
+    "loss_history",
+    "plain_finding",
+    "plain_race",
+    "race_losses",
+    "rich_cases",
+    "rich_finding",
+    "rich_race",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from thalweg.show import text
+
+    if hasattr(text, name):
+        return getattr(text, name)
+    from thalweg.show import figure, race_figure, spectrum
+
+    return next(getattr(m, name) for m in (figure, race_figure, spectrum) if hasattr(m, name))

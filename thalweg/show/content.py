@@ -82,12 +82,14 @@ class Code:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: cells, whether it is a sub-heading, its tone, whether it is marked."""
+    """One line of a table: cells, whether it is a sub-heading, its tone, whether it is marked, and
+    the name of the Estimate that it shows."""
 
     cells: tuple[str, ...]
     title: bool = False
     tone: str = "calm"
     marked: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def evidence_rows(
             cells = (clean(sign.label), value, _with_unit(error, estimate.unit))
             tone = "calm" if reading is None else reading.tone
             marked = name in finding.relied_on
-            rows.append(Row((*cells, reading_text(reading)), tone=tone, marked=marked))
+            rows.append(Row((*cells, reading_text(reading)), tone=tone, marked=marked, key=name))
         tables.append((group, rows))
     return tables
 
@@ -134,6 +136,7 @@ def arm_rows(race: Race) -> list[Row]:
     rows = []
     for arm in race.arms:
         value, error = value_and_error(arm.gain)
+        value = value if math.isfinite(arm.gain.value) else "not finite"
         low, high = arm.spread
         error = _with_unit(error, "1")
         gain = (
@@ -192,7 +195,7 @@ def race_blocks(race: Race) -> list[Block]:
     ]
     if race.arms:
         seeds = "1 seed" if len(race.seeds) == 1 else f"{len(race.seeds)} seeds"
-        columns = ("arm", "final loss", "gain", "error", "over the seeds", "outcome")
+        columns = ("arm", "final loss", "gain", "error", "range", "outcome")
         blocks.append(Heading("Arms", f"best first; {seeds}; * the winner"))
         blocks.append(Grid(columns, "lrrlll", tuple(arm_rows(race))))
     winning = next((arm for arm in race.arms if arm.name == race.winner and arm.code), None)
@@ -215,8 +218,11 @@ def _evidence_blocks(finding: Finding, thresholds: Mapping[str, float]) -> Seque
 
 
 def _with_unit(error: str, unit: str) -> str:
-    signed = f"± {error}" if error[:1].isdigit() or error == "unknown" else error
-    return f"{signed} {unit_text(unit)}".strip()
+    if not error:
+        return ""
+    if error == "exact":
+        return f"{unit_text(unit)}, exact".removeprefix(", ")
+    return f"± {error} {unit_text(unit)}".strip()
 
 
 def _ended(arm: Arm) -> str:

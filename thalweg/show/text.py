@@ -27,17 +27,17 @@ from thalweg.show.wording import clean
 
 __all__ = ["plain_finding", "plain_race", "rich_cases", "rich_finding", "rich_race"]
 
-WIDTH = 96
+WIDTH = 100
 _STYLES = {"good": "green", "watch": "yellow", "bad": "red", "calm": ""}
 
 
 def plain_finding(finding: Finding, thresholds: Mapping[str, float] = THRESHOLDS) -> str:
-    """The finding as text of at most 96 columns, without colour codes."""
+    """The finding as text of at most 100 columns, without colour codes."""
     return _plain(finding_blocks(finding, thresholds))
 
 
 def plain_race(race: Race) -> str:
-    """The race as text of at most 96 columns, without colour codes."""
+    """The race as text of at most 100 columns, without colour codes."""
     return _plain(race_blocks(race))
 
 
@@ -139,7 +139,7 @@ def _grid_line(start: str, cells: Sequence[str], widths: Sequence[int], align: s
         if not width:
             continue
         line += cell.rjust(width) if align[place] == "r" else cell.ljust(width)
-        line += " " if align[place : place + 2] == "rl" else "   "
+        line += " " if align[place : place + 2] == "rl" else "  "
     return _wrapped(cells[-1], line, " " * len(line)) if cells[-1] else line
 
 

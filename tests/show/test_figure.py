@@ -1,0 +1,135 @@
+"""Figures hold the data they were given, with gaps where it is not finite."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from tests.show import samples
+from thalweg import show
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.finding import Finding
+from thalweg.errors import UsageError
+from thalweg.estimate import Curve, Estimate, Evidence
+from thalweg.show.figure import continuations, drops, loss_history
+from thalweg.show.race_figure import gains, race_losses
+from thalweg.show.spectrum import eigenvalues
+
+
+def trace(figure, name):
+    return next(t for t in figure.data if t.name == name)
+
+
+def test_the_history_is_drawn_as_it_was() -> None:
+    finding = samples.saddle()
+    figure = loss_history(finding)
+    curve = finding.evidence.curves["history"]
+    assert trace(figure, "training loss").x == curve.x
+    assert trace(figure, "training loss").y == curve.y
+    assert trace(figure, "held-out loss").y == finding.evidence.curves["test_history"].y
+
+
+def test_what_is_not_finite_is_a_gap() -> None:
+    figure = loss_history(samples.not_finite())
+    (line,) = figure.data
+    assert line.y == (2.3, 2.1, 2.6, 9.0, 310.0, None, None, None)
+    assert line.connectgaps is False
+
+
+def test_drops_share_one_scale_of_losses_that_shows_the_fall() -> None:
+    finding = samples.saddle()
+    figure = drops(finding)
+    curves = finding.evidence.curves
+    assert figure.data[0].y == curves["along_gradient"].y
+    assert figure.data[1].y == curves["along_negative_curvature"].y
+    low, high = figure.layout.yaxis.range
+    assert low < min(curves["along_negative_curvature"].y)
+    assert finding.evidence.value("loss") < high < 19
+    assert figure.layout.yaxis2.matches == "y"
+
+
+def test_continuations_are_all_there() -> None:
+    finding = samples.saddle()
+    figure = continuations(finding)
+    assert [t.name for t in figure.data] == ["unchanged", "lower rate", "raised rate"]
+    assert figure.data[2].y == finding.evidence.curves["continuation_raised_rate"].y
+
+
+def test_eigenvalues_keep_value_sign_and_error() -> None:
+    finding = samples.saddle()
+    figure = eigenvalues(finding)
+    up, down = trace(figure, "curves up"), trace(figure, "curves down")
+    evidence = finding.evidence
+    assert up.customdata == tuple(evidence.value(f"eigenvalue_{k}") for k in range(1, 11))
+    assert down.customdata == (evidence.value("bottom_eigenvalue"),)
+    assert up.y[0] > 0 > down.y[0]
+    assert all(length > 0 for length in (*up.error_y.array, *down.error_y.arrayminus))
+
+
+def test_eigenvalues_of_a_narrow_spectrum_are_on_a_plain_scale() -> None:
+    evidence = Evidence({"eigenvalue_1": Estimate(4.0, 0.5), "eigenvalue_2": Estimate(2.0, 0.25)})
+    figure = eigenvalues(Finding(Cause.MINIMUM, "x", 0.9, evidence=evidence))
+    heads = trace(figure, "curves up")
+    assert heads.y == (4.0, 2.0)
+    assert heads.error_y.array == (0.5, 0.25)
+
+
+def test_eigenvalues_of_a_curve_have_no_known_error() -> None:
+    evidence = Evidence({}, {"eigenvalues": Curve((1.0, 2.0), (4.0, math.nan), "rank", "λ")})
+    figure = eigenvalues(Finding(Cause.MINIMUM, "x", 0.9, evidence=evidence))
+    assert trace(figure, "curves up").y == (4.0,)
+
+
+@pytest.mark.parametrize("draw", [loss_history, drops, continuations, eigenvalues])
+def test_without_data_there_is_a_clear_error(draw) -> None:
+    with pytest.raises(UsageError, match="finding must have"):
+        draw(samples.bare())
+
+
+def test_a_race_draws_means_with_gaps_where_a_seed_is_lost() -> None:
+    race = samples.race()
+    figure = race_losses(race)
+    for arm in race.arms:
+        line = trace(figure, arm.name)
+        means = [sum(column) / len(column) for column in zip(*arm.losses)]
+        assert line.y == tuple(m if math.isfinite(m) else None for m in means)
+    assert trace(figure, "learning rate x30").y[9:] == (None,) * 32
+
+
+def test_a_band_spans_the_seeds() -> None:
+    race = samples.race()
+    arm = race.arms[0]
+    band = trace(race_losses(race), f"{arm.name}: range over the seeds")
+    highest = tuple(max(column) for column in zip(*arm.losses))
+    lowest = tuple(min(column) for column in zip(*arm.losses))
+    assert band.y == (*highest, *lowest[::-1])
+
+
+def test_gains_have_their_errors_and_no_bar_for_what_diverged() -> None:
+    race = samples.race()
+    bars = trace(gains(race), "gain")
+    assert "unchanged" not in bars.y
+    found = dict(zip(bars.y, zip(bars.x, bars.error_x.array)))
+    assert found["Adam"] == (1.21, 0.11)
+    assert found["learning rate x30"] == (None, None)
+    assert any("diverged" in note.text for note in gains(race).layout.annotations)
+
+
+def test_a_race_without_arms_is_an_empty_picture() -> None:
+    nobody = replace(samples.race(), arms=(), winner=None)
+    assert len(race_losses(nobody).data) == 0
+
+
+def test_labels_are_no_markup() -> None:
+    figure = loss_history(samples.hostile())
+    assert "<" not in figure.layout.xaxis.title.text.replace("&lt;", "")
+
+
+@pytest.mark.parametrize("name", show.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert callable(getattr(show, name))
+
+
+def test_no_other_name_is() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = show.nonsense

@@ -1,0 +1,74 @@
+"""Findings and races in a notebook: small static HTML, in the colours of the page around it."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.race import Race
+from thalweg.show.content import arm_rows, evidence_rows
+from thalweg.show.gauge import COLOURS, gauges
+from thalweg.show.sketch import sketch
+from thalweg.show.wording import (
+    cause_label,
+    cause_tone,
+    clean,
+    confidence_text,
+    cost_text,
+)
+
+__all__ = ["environment", "notebook_finding", "notebook_race"]
+
+PAGE = Path(__file__).parent / "page"
+
+
+def environment() -> Environment:
+    """Where the templates are; what is not Markup is escaped and loses its control characters."""
+    return Environment(
+        loader=FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,
+    )
+
+
+def notebook_finding(finding: Finding) -> str:
+    """The finding as a piece of HTML without scripts, for ``_repr_html_``."""
+    drawn = gauges(finding)
+    decided = [gauge for gauge in drawn if gauge.marked]
+    return (
+        environment()
+        .get_template("notebook_finding.html")
+        .render(
+            finding=finding,
+            cause=cause_label(finding.cause),
+            colour=COLOURS[cause_tone(finding.cause)],
+            confidence=confidence_text(finding.confidence, finding.cause),
+            sketch=sketch(finding.cause, width=84),
+            gauges=decided or drawn[:4],
+            evidence=evidence_rows(finding),
+            others=[
+                f"{cause_label(other.cause)} ({other.confidence:.2f}): {other.sentence}"
+                for other in finding.findings
+            ],
+            colours=COLOURS,
+            cost=cost_text(finding.cost),
+        )
+    )
+
+
+def notebook_race(race: Race) -> str:
+    """The race as a piece of HTML without scripts, for ``_repr_html_``."""
+    winner = next((arm for arm in race.arms if arm.name == race.winner), None)
+    return (
+        environment()
+        .get_template("notebook_race.html")
+        .render(
+            race=race,
+            winner=winner,
+            arms=arm_rows(race),
+            colours=COLOURS,
+            cost=cost_text(race.cost),
+        )
+    )

@@ -1,0 +1,128 @@
+"""The figures that a finding and a race have data for, each with a title and a sentence in words."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.race import Race
+from thalweg.estimate import Curve
+from thalweg.show.figure import continuations, drops, loss_history
+from thalweg.show.race_figure import gains, race_losses
+from thalweg.show.spectrum import eigenvalues, measured_eigenvalues
+from thalweg.show.wording import clean, number
+
+__all__ = ["Panel", "Section", "finding_sections", "race_panels"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure with its title and what it shows, said in words."""
+
+    key: str
+    title: str
+    caption: str
+    figure: go.Figure
+
+    @property
+    def height(self) -> int:
+        """In pixels, so that a page can keep the place free."""
+        return int(self.figure.to_dict()["layout"].get("height", 340))
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures that belong under one heading."""
+
+    key: str
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def finding_sections(finding: Finding) -> list[Section]:
+    """The figures of the finding for which there is data, in the order to show them."""
+    curves = finding.evidence.curves
+    sections = []
+    if "history" in curves:
+        words = _spoken(curves["history"], "The training loss")
+        sections.append(_single("history", "Loss so far", words, loss_history, finding))
+    down = [curves[k] for k in ("along_gradient", "along_negative_curvature") if k in curves]
+    if down:
+        sections.append(_single("drops", "Ways down from here", _down(finding), drops, finding))
+    ahead = [name for name in curves if name.startswith("continuation_")]
+    if ahead:
+        words = " ".join(
+            _spoken(curves[name], name.removeprefix("continuation_").replace("_", " ").capitalize())
+            for name in sorted(ahead, reverse=True)
+        )
+        sections.append(
+            _single("ahead", "The run continued from here", words, continuations, finding)
+        )
+    measured = measured_eigenvalues(finding)
+    if measured:
+        negative = sum(e.value + e.error < 0 for _, e in measured)
+        words = (
+            f"{len(measured)} eigenvalues of the Hessian with their error bounds; "
+            f"{negative or 'none'} lies below 0 by more than its error."
+            if negative < 2
+            else f"{len(measured)} eigenvalues of the Hessian with their error bounds; "
+            f"{negative} lie below 0 by more than their errors."
+        )
+        sections.append(_single("spectrum", "Eigenvalues", words, eigenvalues, finding))
+    return sections
+
+
+def race_panels(race: Race) -> list[Panel]:
+    """The two figures of a race; none where no arm has a loss."""
+    if not any(arm.losses for arm in race.arms):
+        return []
+    panels = [
+        Panel(
+            "race",
+            "Loss at equal cost",
+            "Mean over the seeds in a band from the lowest to the highest; a line that ends early "
+            "was no longer finite.",
+            race_losses(race),
+        )
+    ]
+    if any(math.isfinite(arm.gain.value) for arm in race.arms if arm.name != "unchanged"):
+        words = "Bars are means over the seeds with one standard error; thin lines span the seeds."
+        panels.append(Panel("gains", "Lower than the unchanged run by", words, gains(race)))
+    return panels
+
+
+def _single(
+    key: str, title: str, words: str, draw: Callable[[Finding], go.Figure], finding: Finding
+) -> Section:
+    return Section(key, title, (Panel(key, "", words, draw(finding)),))
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _spoken(curve: Curve, subject: str) -> str:
+    known = _finite(curve.y)
+    if not known:
+        return f"{subject}: nothing finite was seen."
+    gaps = len(curve.y) - len(known)
+    missing = f", with {gaps} of {len(curve.y)} values not finite" if gaps else ""
+    span = f" over {clean(curve.x_name)} {number(curve.x[0])} to {number(curve.x[-1])}"
+    lowest = f", lowest {number(min(known), 6)}" if min(known) < min(known[0], known[-1]) else ""
+    return f"{subject} went from {number(known[0], 6)} to {number(known[-1], 6)}{span}{lowest}{missing}."
+
+
+def _down(finding: Finding) -> str:
+    curves, start = finding.evidence.curves, finding.evidence.value("loss")
+    said = []
+    for name, words in (
+        ("along_gradient", "along −g"),
+        ("along_negative_curvature", "along the most negative curvature"),
+    ):
+        known = _finite(curves[name].y) if name in curves else []
+        if known:
+            said.append(f"{number(min(known), 6)} {words}")
+    stands = f" It stands at {number(start, 6)}, the dotted line." if math.isfinite(start) else ""
+    return f"The lowest loss found is {' and '.join(said)}.{stands}" if said else "Nothing finite."

@@ -1,0 +1,208 @@
+"""The report: one HTML file that opens offline and asks nothing of the network."""
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import plotly
+import torch
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from plotly.utils import PlotlyJSONEncoder
+
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.race import Race
+from thalweg.errors import FolderError
+from thalweg.show.content import arm_rows, evidence_rows
+from thalweg.show.gauge import Gauge, gauges
+from thalweg.show.notebook import PAGE, environment, notebook_finding, notebook_race
+from thalweg.show.panels import Panel, finding_sections, race_panels
+from thalweg.show.sketch import sketch
+from thalweg.show.vitals import THRESHOLDS, vital
+from thalweg.show.wording import (
+    cause_label,
+    cause_tone,
+    clean,
+    confidence_text,
+    cost_text,
+    number,
+)
+
+__all__ = ["notebook_finding", "notebook_race", "report", "report_html"]
+
+
+def report(
+    finding: Finding,
+    path: Path | str = "report.html",
+    *,
+    race: Race | None = None,
+    thresholds: Mapping[str, float] = THRESHOLDS,
+) -> Path:
+    """Write the finding, and the race of its cures if there was one, as one HTML file.
+
+    The file holds all it needs, plotly's code among it (2.2 MB). It appears under its name only when
+    it is whole.
+
+    Raises:
+        FolderError: the path cannot be written.
+    """
+    path = Path(path)
+    page = report_html(finding, race=race, thresholds=thresholds)
+    try:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            temporary.write_text(page, encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FolderError(f"path must be a file that can be written; {path}: {reason}") from error
+    return path
+
+
+def report_html(
+    finding: Finding, *, race: Race | None = None, thresholds: Mapping[str, float] = THRESHOLDS
+) -> str:
+    """The text of the report. Names and sentences in it are escaped, wherever they come from."""
+    sections = finding_sections(finding)
+    raced = [] if race is None else race_panels(race)
+    panels = [*raced, *(panel for section in sections for panel in section.panels)]
+    first = _first(finding, race)
+    script = _asset("report.js")
+    library, digest = _plotly() if panels else ("", "")
+    date = datetime.now().astimezone()
+    evidence = evidence_rows(finding, thresholds)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            policy=_policy(script, digest),
+            style=Markup(_asset("report.css")),
+            script=Markup(script),
+            plotly=library,
+            contours=Markup(_asset("contours.svg")),
+            figures=_figures(panels),
+            finding=finding,
+            name=finding.name,
+            cause=cause_label(finding.cause),
+            tone=cause_tone(finding.cause),
+            confidence=confidence_text(finding.confidence, finding.cause),
+            sketch=sketch(finding.cause, width=150),
+            first=first,
+            other_cures=[c for c in finding.cures if first is None or c.name != first["name"]],
+            gauges=_gauges(finding, thresholds),
+            race=race,
+            arms=[] if race is None else arm_rows(race),
+            race_cost="" if race is None else cost_text(race.cost),
+            panels={"race": raced, "sections": sections},
+            evidence=evidence,
+            signs={name: vital(name) for name in finding.evidence},
+            costs={n: number(e.cost, 3) if e.cost else "" for n, e in finding.evidence.items()},
+            others=[
+                {
+                    "label": cause_label(other.cause),
+                    "sentence": clean(other.sentence),
+                    "confidence": confidence_text(other.confidence, other.cause),
+                }
+                for other in finding.findings
+            ],
+            cost=cost_text(finding.cost),
+            versions=_versions(),
+            date=f"{date.day} {date:%B %Y, %H:%M %Z}".strip(),
+        )
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+@cache
+def _plotly() -> tuple[Markup, str]:
+    """plotly.js, gzipped and in base64, and the digest that lets a page run it."""
+    library = get_plotlyjs()
+    packed = gzip.compress(library.encode(), mtime=0)
+    return Markup(base64.b64encode(packed).decode()), _digest(library)
+
+
+def _digest(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _policy(script: str, library_digest: str) -> Markup:
+    """Nothing may be fetched, and no script runs but the two that are known by their digests."""
+    scripts = " ".join(filter(None, [_digest(script), library_digest]))
+    return Markup(
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _figures(panels: Sequence[Panel]) -> Markup:
+    """The figures as JSON in which no character can end the script element."""
+    data = {panel.key: panel.figure.to_plotly_json() for panel in panels}
+    return Markup(json.dumps(data, allow_nan=False, cls=PlotlyJSONEncoder).replace("<", "\\u003c"))
+
+
+def _first(finding: Finding, race: Race | None) -> dict[str, str] | None:
+    """What to do, for the top of the page: the race's winner, else what explains
+    the cause by itself, else the first cure."""
+    if race is not None and race.winner is None:
+        return {
+            "heading": "The race has no winner",
+            "name": "",
+            "summary": race.sentence,
+            "code": "",
+        }
+    if race is not None:
+        code = next((arm.code for arm in race.arms if arm.name == race.winner), "")
+        summary = next((c.summary for c in finding.cures if c.name == race.winner), race.sentence)
+        return {
+            "heading": "What won the race",
+            "name": race.winner or "",
+            "summary": summary,
+            "code": code,
+        }
+    for mechanism in finding.mechanisms:
+        if mechanism.explains is finding.cause and mechanism.line:
+            return {
+                "heading": "Mend this first",
+                "name": mechanism.name,
+                "summary": mechanism.sentence,
+                "code": mechanism.line,
+            }
+    if not finding.cures:
+        return None
+    cure = finding.cures[0]
+    return {
+        "heading": "Try this first",
+        "name": cure.name,
+        "summary": cure.summary,
+        "code": cure.code,
+    }
+
+
+def _gauges(finding: Finding, thresholds: Mapping[str, float]) -> list[tuple[str, list[Gauge]]]:
+    drawn = gauges(finding, thresholds)
+    decided = [gauge for gauge in drawn if gauge.marked]
+    rest = [gauge for gauge in drawn if not gauge.marked]
+    if not decided or not rest:
+        return [("", drawn)] if drawn else []
+    return [("What the verdict rests on", decided), ("Measured as well", rest)]
+
+
+def _versions() -> str:
+    try:
+        own = version("thalweg")
+    except PackageNotFoundError:
+        own = "(not installed)"
+    return f"thalweg {own}, torch {torch.__version__}, plotly {plotly.__version__}"
