@@ -119,9 +119,13 @@ def drops(finding: Finding) -> go.Figure:
         start = _first_finite(found[0][0].y)
     styled(figure, "", found[0][0].y_name)
     for place, (curve, title) in enumerate(found, 1):
-        log = _wants_log(curve.x) and len(curve.x) > 3
-        figure.update_xaxes(title_text=title, type="log" if log else "linear", col=place)
-        figure.update_xaxes(nticks=5, tickangle=0, col=place)
+        figure.update_xaxes(title_text=title, nticks=5, tickangle=0, col=place)
+        if _wants_log(curve.x) and len(curve.x) > 3:
+            known = [value for value in curve.x if math.isfinite(value)]
+            decades = math.ceil(math.log10(max(known) / min(known)) / 3)
+            figure.update_xaxes(
+                type="log", dtick=decades, tickformat="", exponentformat="power", col=place
+            )
         if place > 1:
             figure.update_yaxes(title_text="", col=place)
     if math.isfinite(start):

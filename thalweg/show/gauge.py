@@ -18,9 +18,9 @@ __all__ = ["COLOURS", "Gauge", "gauge_svg", "gauges"]
 HEIGHT = 46
 COLOURS = {
     "good": "var(--tw-good, #2f8f7b)",
-    "watch": "var(--tw-watch, #b7832f)",
+    "watch": "var(--tw-watch, #a87420)",
     "bad": "var(--tw-bad, #b8503f)",
-    "calm": "var(--tw-calm, #8a8f98)",
+    "calm": "var(--tw-calm, #7c818a)",
 }
 
 
