@@ -1,6 +1,7 @@
 """Layers whose state is known by construction."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def report(model: nn.Module, train: Any = None, **options: Any) -> LayerReport:
 def network(activation: nn.Module, width: int = 8, depth: int = 2) -> nn.Sequential:
     torch.manual_seed(0)
     widths = [5] + [width] * depth
-    parts = [[nn.Linear(a, b), activation] for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    parts = [[nn.Linear(a, b), activation] for a, b in pairwise(widths)]
     return nn.Sequential(*(part for pair in parts for part in pair), nn.Linear(width, 2))
 
 

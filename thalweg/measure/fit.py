@@ -1,0 +1,219 @@
+"""What can be fitted at all: by a constant, by this model on one batch, by anyone on these labels."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thalweg.estimate import LOSS_COST, Estimate
+from thalweg.objective.examples import Examples
+from thalweg.objective.placed import random_state
+from thalweg.objective.supervised import Supervised
+from thalweg.run.training import Training
+from thalweg.task import Task
+
+__all__ = ["constant_loss", "overfit_one_batch"]
+
+UNKNOWN = Estimate(math.nan, math.nan)
+
+FAR_AWAY = 1e6
+"""A constant output of that size says that the loss has no lowest value."""
+
+PARTS = 32
+"""Parts of the targets whose losses give the error of their mean."""
+
+LEARNT = 0.5
+"""Share of one batch's loss that must be trained away to say that the batch can be learnt."""
+
+RATES = (1e-2, 1e-3)
+"""Adam's learning rates: the second is tried where the first does not learn the batch."""
+
+SMOOTHED = 5
+"""Losses averaged before the lowest is taken, as dropout makes single ones noisy."""
+
+
+def constant_loss(objective: Supervised, *, examples: int = 4096) -> Estimate:
+    """The lowest loss of a predictor that gives every example the same output.
+
+    ``min_c 1/n Σ loss(c, target_i)`` by L-BFGS over ``c``, of the shape of one output: entropy of
+    the class frequencies for cross-entropy, variance for a squared error. Where the model's outputs
+    are probabilities or their logarithms, so is ``c``. No weight decay.
+
+    Error: over parts of the targets; 0 where all of them were used. Cost: one forward pass over
+    64 examples. NaN where the output is no single tensor, the task has only a ``batch_loss``, or
+    the loss has no lowest value.
+    """
+    loss = objective._loss
+    if loss is None:
+        return UNKNOWN
+    generator = torch.Generator().manual_seed(0)
+    few = objective.data.subsample(64, generator)
+    cost = LOSS_COST * len(few) / objective.data.population
+    point = objective.point()
+    output = next(iter(objective.on(few, chunk=len(few)).outputs(point)))[0]
+    if not isinstance(output, Tensor) or output.ndim == 0 or not output.is_floating_point():
+        return UNKNOWN
+    rows = max(64, min(examples, 2**26 // max(1, output[0].numel())))
+    sample = objective.data.subsample(rows, generator)
+    target = sample.fetch(slice(0, len(sample)))[1]
+    if isinstance(target, Tensor):
+        target = target.to(output.device)
+    try:
+        with random_state(0):
+            value, error = _fit_constant(loss, output, target, len(sample))
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return UNKNOWN
+    scale = 1 / len(sample) if objective.sums else 1.0
+    whole = len(sample) == objective.data.population
+    return Estimate(value * scale, 0.0 if whole else error * scale, "loss", cost)
+
+
+def overfit_one_batch(
+    task: Task, *, steps: int = 60, batch: int = 16, seed: int = 0, lent: bool = False
+) -> dict[str, Estimate]:
+    """Share of the loss of one small batch that training on it alone removes.
+
+    ``(L₀ - L) / L₀`` after ``steps`` steps of Adam on ``batch`` examples from a fork of the model:
+    ``one_batch_fall`` from where it stands. Where that is below one half, as it is for dead or
+    saturated layers, also ``one_batch_fresh_fall`` after ``reset_parameters`` of every module that
+    has it and is not frozen: 1 against 0 says that the state is stuck and not the model.
+
+    Args:
+        lent: the loss reads the user's own model, so train on that and put it back: see
+            :meth:`thalweg.run.training.Training.of`.
+
+    Error: spread of the last losses. Cost: ``steps * batch / n``, up to four times where the batch
+    is not learnt. NaN where a loss is not finite or not positive, or examples cannot be picked.
+    """
+    examples = Examples.of(task.train)
+    few = examples.subsample(batch, torch.Generator().manual_seed(seed))
+    if few.tensors is None:
+        return {"one_batch_fall": UNKNOWN}
+    alone = replace(
+        task,
+        train=few.tensors,
+        batch_size=None,
+        schedule=None,
+        history=None,
+        # The state of the user's optimizer is not needed, so it is not copied.
+        optimizer=torch.optim.SGD(task.model.parameters(), lr=0.0),
+    )
+    unit = len(few) / examples.population
+    here = _fall(alone, steps, seed, lent, unit, fresh=False)
+    found = {"one_batch_fall": here}
+    renewable = any(_renewable(module) for module in task.model.modules())
+    if not here.value >= LEARNT and renewable:
+        found["one_batch_fresh_fall"] = _fall(alone, steps, seed, lent, unit, fresh=True)
+    return found
+
+
+def _fall(task: Task, steps: int, seed: int, lent: bool, unit: float, *, fresh: bool) -> Estimate:
+    """The best fall over the learning rates; later ones are tried only where it is needed."""
+    best, cost = UNKNOWN, 0.0
+    for rate in RATES:
+        training = Training.of(task, seed=seed, lent=lent)
+        training.rebuild(
+            lambda groups, rate=rate: torch.optim.Adam(  # pyright: ignore[reportArgumentType]
+                [p for group in groups for p in group["params"] if p.requires_grad], lr=rate
+            )
+        )
+        if fresh:
+            training.before_step.append(_renew)
+        training.advance(steps)
+        losses = [v for v in training.losses if math.isfinite(v)]
+        cost += len(training.losses) * unit
+        if losses and losses[0] > 0 and math.isfinite(training.losses[0]):
+            fall = _share(losses)
+            best = fall if not fall.value <= best.value else best
+        if best.value >= LEARNT:
+            break
+    return Estimate(best.value, best.error, "1", cost)
+
+
+def _share(losses: list[float]) -> Estimate:
+    width = min(SMOOTHED, len(losses))
+    means = [math.fsum(losses[i : i + width]) / width for i in range(len(losses) - width + 1)]
+    lowest = min(range(len(means)), key=means.__getitem__)
+    around = torch.tensor(losses[lowest : lowest + width], dtype=torch.float64)
+    error = float(around.std()) / math.sqrt(width) if width > 1 else 0.0
+    return Estimate(1 - means[lowest] / losses[0], error / losses[0])
+
+
+def _renew(training: Training) -> None:
+    """Before the first step: initialise anew whatever can be and is trained."""
+    if training.losses:
+        return
+    for module in training.model.modules():
+        if _renewable(module):
+            module.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+
+def _renewable(module: nn.Module) -> bool:
+    own = list(module.parameters(recurse=False))
+    return (
+        callable(getattr(module, "reset_parameters", None))
+        and bool(own)
+        and all(p.requires_grad for p in own)
+    )
+
+
+def _fit_constant(
+    loss: Callable[[Any, Any], Tensor], output: Tensor, target: Any, rows: int
+) -> tuple[float, float]:
+    """The lowest loss of a constant, and its standard error over parts of the targets."""
+    link, start = _link(loss, output, target)
+    free = start.detach().clone().requires_grad_()
+
+    def evaluate(answers: Any, count: int) -> Tensor:
+        constant = link(free.unsqueeze(0))
+        return loss(constant.expand(count, *output.shape[1:]), answers)
+
+    optimizer = torch.optim.LBFGS(
+        [free], max_iter=100, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        value = evaluate(target, rows)
+        # Not backward(): a loss may read the user's parameters, whose gradients are the user's.
+        (free.grad,) = torch.autograd.grad(value, free)
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    with torch.no_grad():
+        value = float(evaluate(target, rows))
+        if not math.isfinite(value) or float(free.abs().max()) > FAR_AWAY:
+            return math.nan, math.nan
+        size = rows // PARTS
+        if size < 2 or not isinstance(target, Tensor):
+            return value, math.nan
+        parts = [float(evaluate(target[i * size : (i + 1) * size], size)) for i in range(PARTS)]
+    scale = value / (math.fsum(parts) / PARTS) if math.fsum(parts) else 1.0
+    spread = float(torch.tensor(parts, dtype=torch.float64).std())
+    return value, abs(scale) * spread / math.sqrt(PARTS)
+
+
+def _link(
+    loss: Callable[[Any, Any], Tensor], output: Tensor, target: Any
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """The map onto what the model can put out at all, and where to start before the map."""
+    mean = output.detach().mean(0)
+    mean = torch.where(mean.isfinite(), mean, torch.zeros_like(mean))
+    if output.ndim > 1:
+        ones = output.sum(1)
+        if bool((output >= 0).all()) and torch.allclose(ones, torch.ones_like(ones), atol=1e-3):
+            return lambda c: c.softmax(1), mean.clamp_min(1e-6).log()
+        total = output.logsumexp(1)
+        if torch.allclose(total, torch.zeros_like(total), atol=1e-3):
+            return lambda c: F.log_softmax(c, 1), mean
+    if bool(((output >= 0) & (output <= 1)).all()):
+        try:
+            with torch.no_grad():
+                loss(torch.full_like(output, -1.0), target[: len(output)])
+        except RuntimeError:  # outside [0, 1] this loss has no value
+            return torch.sigmoid, mean.clamp(1e-4, 1 - 1e-4).logit()
+    return lambda c: c, mean
