@@ -3,20 +3,37 @@
 from difflib import get_close_matches
 
 from thalweg.clinic.case import Case
+from thalweg.clinic.finiteness import FINITENESS
+from thalweg.clinic.fits import FITS
 from thalweg.clinic.healthy import HEALTHY
+from thalweg.clinic.local_minima import LOCAL_MINIMA
 from thalweg.clinic.minima import MINIMA
 from thalweg.clinic.noise import NOISE
 from thalweg.clinic.plateaus import PLATEAUS
 from thalweg.clinic.rates import RATES
 from thalweg.clinic.ravines import RAVINES
 from thalweg.clinic.saddles import SADDLES
+from thalweg.clinic.wiring import WIRING
 from thalweg.errors import ReferenceError
 from thalweg.task import Task
 
 __all__ = ["CASES", "case"]
 
 CASES: dict[str, Case] = {
-    each.name: each for each in (*HEALTHY, *RATES, *NOISE, *SADDLES, *PLATEAUS, *RAVINES, *MINIMA)
+    each.name: each
+    for each in (
+        *HEALTHY,
+        *WIRING,
+        *FINITENESS,
+        *RATES,
+        *NOISE,
+        *SADDLES,
+        *PLATEAUS,
+        *RAVINES,
+        *LOCAL_MINIMA,
+        *MINIMA,
+        *FITS,
+    )
 }
 """Every case by its name, grouped by kind of cause."""
 

@@ -1,23 +1,33 @@
 """Changes to a training whose effect tells one cause from another."""
 
 import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from thalweg.clinic.training import settle
 from thalweg.task import Task
 
 __all__ = [
     "Intervention",
     "adam",
+    "clip",
+    "constant_rate",
+    "decay",
     "fork",
+    "full_batch",
+    "larger_model",
+    "momentum",
     "nothing",
     "nudge",
+    "objective",
     "rate",
     "reinitialise",
-    "scale_inputs",
+    "restarts",
+    "together",
 ]
 
 
@@ -38,12 +48,35 @@ def fork(task: Task) -> Task:
     return replace(task, model=model, optimizer=optimizer, schedule=schedule)
 
 
+def objective(task: Task) -> float:
+    """What is descended: the loss over all training examples, and the optimizer's weight decay."""
+    assert task.loss is not None
+    inputs, targets = task.train
+    with torch.no_grad():
+        value = float(task.loss(task.model(inputs), targets))
+        for group in task.optimizer.param_groups:
+            for weight in group["params"]:
+                value += group.get("weight_decay", 0.0) / 2 * float(weight.square().sum())
+    return value
+
+
 def _unchanged(task: Task, generator: torch.Generator) -> Task:
     return task
 
 
 nothing = Intervention("nothing", _unchanged)
 """The run as it stands."""
+
+
+def together(*parts: Intervention) -> Intervention:
+    """One change after the other."""
+
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        for part in parts:
+            task = part.apply(task, generator)
+        return task
+
+    return Intervention(" and ".join(part.name for part in parts), apply)
 
 
 def rate(factor: float) -> Intervention:
@@ -61,6 +94,72 @@ def rate(factor: float) -> Intervention:
     return Intervention(f"rate x {factor:g}", apply)
 
 
+def constant_rate(lr: float) -> Intervention:
+    """The rate ``lr`` from here on, without a schedule."""
+
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        for group in task.optimizer.param_groups:
+            group["lr"] = lr
+        return replace(task, schedule=None)
+
+    return Intervention(f"constant rate {lr:g}", apply)
+
+
+def momentum(beta: float) -> Intervention:
+    """Heavy-ball momentum ``beta`` at the same rate; for SGD."""
+
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        for group in task.optimizer.param_groups:
+            group["momentum"] = beta
+        return task
+
+    return Intervention(f"momentum {beta:g}", apply)
+
+
+def decay(weight_decay: float) -> Intervention:
+    """The optimizer's weight decay set to this."""
+
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        for group in task.optimizer.param_groups:
+            group["weight_decay"] = weight_decay
+        return task
+
+    return Intervention(f"weight decay {weight_decay:g}", apply)
+
+
+def adam(lr: float) -> Intervention:
+    """Adam at rate ``lr`` in place of the user's optimizer, with its weight decay."""
+
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        kept = task.optimizer.param_groups[0].get("weight_decay", 0.0)
+        optimizer = torch.optim.Adam(task.model.parameters(), lr=lr, weight_decay=kept)
+        return replace(task, optimizer=optimizer, schedule=None)
+
+    return Intervention(f"Adam {lr:g}", apply)
+
+
+def clip(norm: float) -> Intervention:
+    """Every step's gradient clipped to this norm."""
+
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        def before_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
+            for group in optimizer.param_groups:
+                nn.utils.clip_grad_norm_(group["params"], norm)
+
+        task.optimizer.register_step_pre_hook(before_step)
+        return task
+
+    return Intervention(f"gradient clipped to {norm:g}", apply)
+
+
+def _full_batch(task: Task, generator: torch.Generator) -> Task:
+    return replace(task, batch_size=None)
+
+
+full_batch = Intervention("all examples in every step", _full_batch)
+"""The noise of the mini-batches is gone, all else stays."""
+
+
 def nudge(size: float) -> Intervention:
     """Gaussian noise of standard deviation ``size`` on every weight."""
 
@@ -73,30 +172,14 @@ def nudge(size: float) -> Intervention:
     return Intervention(f"nudge {size:g}", apply)
 
 
-def adam(lr: float) -> Intervention:
-    """Adam at rate ``lr`` in place of the user's optimizer, with its weight decay."""
-
-    def apply(task: Task, generator: torch.Generator) -> Task:
-        decay = task.optimizer.param_groups[0].get("weight_decay", 0.0)
-        optimizer = torch.optim.Adam(task.model.parameters(), lr=lr, weight_decay=decay)
-        return replace(task, optimizer=optimizer, schedule=None)
-
-    return Intervention(f"Adam {lr:g}", apply)
-
-
-def _initialised(model: nn.Module) -> Iterator[Callable[[], object]]:
-    for module in model.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            yield reset
-
-
 def _reinitialise(task: Task, generator: torch.Generator) -> Task:
+    number = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
-        seed = torch.randint(2**31, (), generator=generator)
-        torch.default_generator.manual_seed(int(seed))
-        for reset in _initialised(task.model):
-            reset()
+        torch.default_generator.manual_seed(number)
+        for module in task.model.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
     task.optimizer.state.clear()
     return task
 
@@ -105,20 +188,30 @@ reinitialise = Intervention("torch's own initialisation", _reinitialise)
 """Every layer starts again as torch starts it; the optimizer forgets."""
 
 
-def _scale_inputs(task: Task, generator: torch.Generator) -> Task:
-    inputs, targets = task.train
-    spread = inputs.std(0)
-    factors = torch.where(spread > 0, spread.max() / spread, torch.ones_like(spread))
-    for group in task.optimizer.param_groups:
-        group["lr"] /= 3
-    first = next(m for m in task.model.modules() if isinstance(m, nn.Linear))
-    with torch.no_grad():
-        first.weight /= factors
-    test = None if task.test is None else (task.test[0] * factors, task.test[1])
-    return replace(task, train=(inputs * factors, targets), test=test)
+def restarts(count: int) -> Intervention:
+    """The best of ``count`` fresh starts, each taken to a stationary point by L-BFGS."""
+
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        assert task.loss is not None
+        weight_decay = task.optimizer.param_groups[0].get("weight_decay", 0.0)
+        found: list[tuple[float, dict[str, Tensor]]] = []
+        for _ in range(count):
+            _reinitialise(task, generator)
+            settle(task.model, task.loss, task.train, decay=weight_decay, steps=300)
+            value = objective(task)
+            if math.isfinite(value):
+                found.append((value, copy.deepcopy(task.model.state_dict())))
+        task.model.load_state_dict(min(found, key=lambda pair: pair[0])[1])
+        return task
+
+    return Intervention(f"the best of {count} restarts", apply)
 
 
-scale_inputs = Intervention("every column as wide as the widest", _scale_inputs)
-"""One deviation for all columns, and weights that undo it: the same outputs, the same outputs.
+def larger_model(build: Callable[[], nn.Module], *, lr: float) -> Intervention:
+    """Another model in place of the user's, trained by Adam at rate ``lr``."""
 
-The rate goes down to a third, since equal columns that correlate are steeper together."""
+    def apply(task: Task, generator: torch.Generator) -> Task:
+        task = _reinitialise(replace(task, model=build()), generator)
+        return adam(lr).apply(task, generator)
+
+    return Intervention("a larger model", apply)

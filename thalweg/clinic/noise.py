@@ -1,12 +1,14 @@
 """Cases in which the noise of the mini-batches decides."""
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
 
 from thalweg.clinic.case import Case, Draw
-from thalweg.clinic.data import breast_cancer
-from thalweg.clinic.interventions import nudge, rate
-from thalweg.clinic.training import train
+from thalweg.clinic.data import breast_cancer, curved, digits, flip_classes, linear_made
+from thalweg.clinic.interventions import clip, nudge, rate
+from thalweg.clinic.mends import drop_bad_rows
+from thalweg.clinic.training import mlp, trained
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
 
@@ -14,26 +16,85 @@ __all__ = ["NOISE"]
 
 
 def _noisy_logistic(draw: Draw) -> Task:
-    data = breast_cancer(draw.generator, draw.integer(300, 450))
-    model = torch.nn.Linear(30, 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=draw.uniform(1.5, 3.0), weight_decay=1e-3)
-    history = train(
+    model = nn.Linear(30, 2)
+    return trained(
         model,
         cross_entropy,
-        data.train,
-        optimizer,
-        steps=draw.integer(3000, 5000),
+        breast_cancer(draw.generator, draw.integer(300, 450)),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(1.0, 2.0), weight_decay=1e-3),
+        steps=draw.integer(2000, 3000),
         batch_size=4,
         generator=draw.generator,
     )
-    return Task(
-        model=model,
-        loss=cross_entropy,
-        train=data.train,
-        test=data.test,
-        optimizer=optimizer,
+
+
+def _noisy_regression(draw: Draw) -> Task:
+    columns = draw.integer(6, 12)
+    batch_size = draw.one_of(2, 4)
+    model = nn.Linear(columns, 1)
+    return trained(
+        model,
+        mse_loss,
+        linear_made(draw.generator, draw.integer(200, 500), columns, noise=draw.uniform(0.3, 0.6)),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.15, 0.3) * batch_size / columns),
+        steps=draw.integer(800, 1500),
+        batch_size=batch_size,
+        generator=draw.generator,
+    )
+
+
+def _noisy_network(draw: Draw) -> Task:
+    rows, targets = (data := digits(draw.generator, draw.integer(800, 1200))).train
+    targets = flip_classes(targets, draw.uniform(0.15, 0.25), draw.generator)
+    model = mlp((64, draw.integer(10, 16), 10), nn.Tanh)
+    return trained(
+        model,
+        cross_entropy,
+        data._replace(train=(rows, targets)),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.4, 0.6)),
+        steps=draw.integer(2500, 4000),
         batch_size=4,
-        history=history,
+        generator=draw.generator,
+    )
+
+
+def _wild_inputs(draw: Draw) -> Task:
+    columns = draw.integer(6, 10)
+    batch_size = draw.one_of(16, 32)
+    lr = draw.uniform(0.04, 0.06) * batch_size / 16
+    data = linear_made(
+        draw.generator, draw.integer(500, 700) * batch_size // 16, columns, noise=0.1
+    )
+    rows = data.train[0]
+    # A step on a wild example overshoots it: 2 * lr * |row|^2 / batch_size lies near 2.
+    length = (draw.uniform(1.8, 2.4) * batch_size / (2 * lr)) ** 0.5
+    rows[:2] *= length / rows[:2].norm(dim=1, keepdim=True)
+    model = nn.Linear(columns, 1)
+    return trained(
+        model,
+        mse_loss,
+        data,
+        torch.optim.SGD(model.parameters(), lr=lr),
+        steps=draw.integer(500, 800),
+        batch_size=batch_size,
+        generator=draw.generator,
+    )
+
+
+def _wild_targets(draw: Draw) -> Task:
+    columns = draw.integer(4, 8)
+    data = curved(draw.generator, draw.integer(800, 1000), columns, noise=0.1)
+    targets = data.train[1]
+    targets[:2] = draw.uniform(40.0, 80.0) * torch.randn(2, 1, generator=draw.generator).sign()
+    model = mlp((columns, draw.integer(16, 32), 1), nn.Tanh)
+    return trained(
+        model,
+        mse_loss,
+        data,
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.03, 0.05)),
+        steps=draw.integer(600, 900),
+        batch_size=16,
+        generator=draw.generator,
     )
 
 
@@ -41,11 +102,51 @@ NOISE = (
     Case(
         name="noisy_logistic",
         cause=Cause.NOISE_FLOOR,
-        summary="Logistic regression in batches of 4 at a rate near 2 has reached its stationary "
-        "noise: a tenth of the rate ends far lower, more of the same does not.",
+        summary="Logistic regression in batches of 4 at a rate of 1 to 2 has reached its "
+        "stationary noise: a tenth of the rate ends far lower, a nudge does not.",
         build=_noisy_logistic,
         helps=rate(0.1),
         hurts_or_not=nudge(0.1),
         steps=400,
+    ),
+    Case(
+        name="noisy_regression",
+        cause=Cause.NOISE_FLOOR,
+        summary="Linear regression on noisy targets in batches of 2 or 4 wanders about its "
+        "optimum; a tenth of the rate ends far closer to it.",
+        build=_noisy_regression,
+        helps=rate(0.1),
+        hurts_or_not=nudge(0.1),
+        steps=400,
+    ),
+    Case(
+        name="noisy_network",
+        cause=Cause.NOISE_FLOOR,
+        summary="A narrow network on partly wrong labels in batches of 4 stands still at a high "
+        "loss; a tenth of the rate falls at once.",
+        build=_noisy_network,
+        helps=rate(0.1),
+        hurts_or_not=nudge(0.01),
+        steps=400,
+    ),
+    Case(
+        name="wild_inputs",
+        cause=Cause.SPIKES,
+        summary="Two examples are several times too large: each time one is drawn the loss is "
+        "thrown up and has to come back; without them it never is.",
+        build=_wild_inputs,
+        helps=drop_bad_rows(6.0),
+        hurts_or_not=nudge(0.01),
+        steps=300,
+    ),
+    Case(
+        name="wild_targets",
+        cause=Cause.SPIKES,
+        summary="Two targets are fifty times too large: the loss jumps whenever one is "
+        "drawn, and a clipped gradient or their removal ends it.",
+        build=_wild_targets,
+        helps=clip(1.0),
+        hurts_or_not=nudge(0.01),
+        steps=300,
     ),
 )

@@ -1,13 +1,16 @@
 """Cases on a plateau: flat ground far above what the same network reaches from a good start."""
 
+import copy
+from dataclasses import replace
+
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 from thalweg.clinic.case import Case, Draw
-from thalweg.clinic.data import digits
+from thalweg.clinic.data import breast_cancer, curved, digits
 from thalweg.clinic.interventions import nudge, reinitialise
-from thalweg.clinic.training import mlp, train
+from thalweg.clinic.training import linear_layers, mlp, train, trained
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
 
@@ -15,31 +18,78 @@ __all__ = ["PLATEAUS"]
 
 
 def _saturated_sigmoid(draw: Draw) -> Task:
-    data = digits(draw.generator, draw.integer(600, 1200))
     width = draw.integer(16, 32)
     model = mlp((64, width, 10), nn.Sigmoid)
-    first = model[0]
-    assert isinstance(first, nn.Linear)
+    first = linear_layers(model)[0]
     with torch.no_grad():
         first.weight *= draw.uniform(1.0, 2.0)
         first.bias.copy_(torch.randn(width).sign() * draw.uniform(25.0, 40.0))
-    optimizer = torch.optim.SGD(model.parameters(), lr=draw.uniform(0.1, 0.2))
-    history = train(
+    return trained(
         model,
         cross_entropy,
-        data.train,
-        optimizer,
+        digits(draw.generator, draw.integer(600, 1200)),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.1, 0.2)),
         steps=draw.integer(400, 800),
+        generator=draw.generator,
+    )
+
+
+def _dead_relu(draw: Draw) -> Task:
+    model = mlp((64, draw.integer(16, 48), 10))
+    with torch.no_grad():
+        linear_layers(model)[0].bias.sub_(draw.uniform(15.0, 30.0))
+    return trained(
+        model,
+        cross_entropy,
+        digits(draw.generator, draw.integer(600, 1200)),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.2, 0.4)),
+        steps=draw.integer(400, 600),
         batch_size=None,
         generator=draw.generator,
     )
-    return Task(
-        model=model,
-        loss=cross_entropy,
-        train=data.train,
-        test=data.test,
-        optimizer=optimizer,
-        history=history,
+
+
+def _dead_after_a_step(draw: Draw) -> Task:
+    """Steps at a rate far too high, until a layer of ReLUs answers to nothing; then a usual one."""
+    columns = draw.integer(4, 8)
+    data = curved(draw.generator, draw.integer(300, 600), columns, noise=0.05)
+    data = data._replace(train=(data.train[0], data.train[1] + draw.uniform(2.0, 4.0)))
+    first = mlp((columns, draw.integer(8, 16), draw.integer(8, 16), 1))
+    lr = draw.uniform(0.5, 1.0)
+    while True:
+        model = copy.deepcopy(first)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        history: list[float] = []
+        while len(history) < 10:
+            history += train(
+                model, mse_loss, data.train, optimizer, steps=1, generator=draw.generator
+            )
+            if (model[:3](data.train[0]) < -3).all():
+                break
+        else:
+            lr *= 1.2
+            continue
+        break
+    for group in optimizer.param_groups:
+        group["lr"] = draw.uniform(0.05, 0.1)
+    steps = draw.integer(200, 400)
+    task = trained(model, mse_loss, data, optimizer, steps=steps, generator=draw.generator)
+    return replace(task, history=history + list(task.history or ()))
+
+
+def _saturated_output(draw: Draw) -> Task:
+    data = breast_cancer(draw.generator, draw.integer(300, 450)).as_numbers()
+    model = mlp((30, draw.integer(6, 16), 1), nn.Tanh).append(nn.Sigmoid())
+    with torch.no_grad():
+        linear_layers(model)[-1].bias.fill_(draw.one_of(-1.0, 1.0) * draw.uniform(20.0, 30.0))
+    return trained(
+        model,
+        mse_loss,
+        data,
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.2, 0.5)),
+        steps=draw.integer(100, 300),
+        batch_size=draw.one_of(32, None),
+        generator=draw.generator,
     )
 
 
@@ -50,6 +100,37 @@ PLATEAUS = (
         summary="Biases of 25 to 40 saturate every hidden sigmoid, so that nothing reaches the "
         "first layer and the output has settled at the classes' frequencies; a fresh start trains.",
         build=_saturated_sigmoid,
+        helps=reinitialise,
+        hurts_or_not=nudge(0.1),
+        mechanisms=("saturated_units", "constant_output"),
+    ),
+    Case(
+        name="dead_relu",
+        cause=Cause.PLATEAU,
+        summary="Biases far below zero keep every ReLU at zero for every example, and the output "
+        "has settled at the classes' frequencies; a fresh start trains.",
+        build=_dead_relu,
+        helps=reinitialise,
+        hurts_or_not=nudge(0.1),
+        mechanisms=("dead_units", "constant_output"),
+    ),
+    Case(
+        name="dead_after_a_step",
+        cause=Cause.PLATEAU,
+        summary="One step at a rate far too high killed a whole layer of ReLUs, and only the last "
+        "bias has learnt since; a fresh start trains.",
+        build=_dead_after_a_step,
+        helps=reinitialise,
+        hurts_or_not=nudge(0.1),
+        steps=300,
+        mechanisms=("dead_units", "constant_output"),
+    ),
+    Case(
+        name="saturated_output",
+        cause=Cause.PLATEAU,
+        summary="The output sigmoid is saturated at one class under a squared error, so that the "
+        "ground is flat in every direction; a fresh start trains.",
+        build=_saturated_output,
         helps=reinitialise,
         hurts_or_not=nudge(0.1),
         mechanisms=("saturated_units", "constant_output"),

@@ -1,41 +1,82 @@
 """Cases in a ravine: steep walls hold the rate down, and the floor barely slopes."""
 
 import torch
-from torch.nn.functional import mse_loss
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
 
 from thalweg.clinic.case import Case, Draw
-from thalweg.clinic.data import linear_made
-from thalweg.clinic.interventions import rate, scale_inputs
-from thalweg.clinic.training import sharpness, train
+from thalweg.clinic.data import Split, breast_cancer, linear_made
+from thalweg.clinic.interventions import adam, momentum, rate
+from thalweg.clinic.mends import scale_inputs
+from thalweg.clinic.training import sharpness, trained
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
 
 __all__ = ["RAVINES"]
 
 
+def _changed(data: Split, matrix: Tensor, shift: Tensor | float = 0.0) -> Split:
+    """The inputs through a linear map and a shift; the targets stay."""
+    (rows, targets), (held_out, others) = data
+    return Split((rows @ matrix + shift, targets), (held_out @ matrix + shift, others))
+
+
 def _unscaled_columns(draw: Draw) -> Task:
     columns = draw.integer(10, 24)
     data = linear_made(draw.generator, draw.integer(200, 500), columns, noise=0.1)
-    widest = draw.uniform(2.0, 3.0)
-    scales = 10 ** (widest * torch.linspace(0, 1, columns))
+    scales = 10 ** (draw.uniform(2.0, 3.0) * torch.linspace(0, 1, columns))
     order = torch.randperm(columns, generator=draw.generator)
-    rows = (data.train[0] * scales[order], data.train[1])
-    held_out = (data.test[0] * scales[order], data.test[1])
-    model = torch.nn.Linear(columns, 1)
+    data = _changed(data, scales[order].diag())
+    model = nn.Linear(columns, 1)
     with torch.no_grad():
         model.weight.zero_()
-    lr = draw.uniform(0.5, 0.9) * 2 / sharpness(model, mse_loss, rows)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    history = train(
-        model, mse_loss, rows, optimizer, steps=draw.integer(200, 400), generator=draw.generator
+    lr = draw.uniform(0.5, 0.9) * 2 / sharpness(model, mse_loss, data.train)
+    return trained(
+        model,
+        mse_loss,
+        data,
+        torch.optim.SGD(model.parameters(), lr=lr),
+        steps=draw.integer(200, 400),
+        generator=draw.generator,
     )
-    return Task(
-        model=model,
-        loss=mse_loss,
-        train=rows,
-        test=held_out,
-        optimizer=optimizer,
-        history=history,
+
+
+def _ill_conditioned(draw: Draw) -> Task:
+    """Directions of all lengths between 1 and 1e3, none along a column, that matter alike."""
+    columns = draw.integer(12, 24)
+    data = linear_made(draw.generator, draw.integer(300, 500), columns, noise=0.1)
+    lengths = torch.logspace(0, -draw.uniform(1.6, 2.0), columns)
+    basis = torch.linalg.qr(torch.randn(columns, columns, generator=draw.generator))[0]
+    data = _changed(data, lengths.diag() @ basis)
+    model = nn.Linear(columns, 1)
+    with torch.no_grad():
+        model.weight.zero_()
+    lr = draw.uniform(0.5, 0.9) * 2 / sharpness(model, mse_loss, data.train)
+    return trained(
+        model,
+        mse_loss,
+        data,
+        torch.optim.SGD(model.parameters(), lr=lr),
+        steps=draw.integer(200, 400),
+        generator=draw.generator,
+    )
+
+
+def _uncentred_columns(draw: Draw) -> Task:
+    data = breast_cancer(draw.generator, draw.integer(300, 450))
+    shift = draw.uniform(10.0, 30.0) * torch.randn(30, generator=draw.generator).sign()
+    data = _changed(data, torch.eye(30), shift)
+    model = nn.Linear(30, 2)
+    with torch.no_grad():
+        model.weight.zero_()
+    lr = draw.uniform(0.5, 0.9) * 2 / sharpness(model, cross_entropy, data.train)
+    return trained(
+        model,
+        cross_entropy,
+        data,
+        torch.optim.SGD(model.parameters(), lr=lr),
+        steps=draw.integer(100, 200),
+        generator=draw.generator,
     )
 
 
@@ -48,5 +89,23 @@ RAVINES = (
         build=_unscaled_columns,
         helps=scale_inputs,
         hurts_or_not=rate(3),
+    ),
+    Case(
+        name="ill_conditioned",
+        cause=Cause.RAVINE,
+        summary="A regression whose directions differ in length by a hundred, none along a column: "
+        "momentum falls several times further, a higher rate diverges.",
+        build=_ill_conditioned,
+        helps=momentum(0.95),
+        hurts_or_not=rate(5),
+    ),
+    Case(
+        name="uncentred_columns",
+        cause=Cause.RAVINE,
+        summary="Columns far from zero make one wall hundreds of times steeper than what tells the "
+        "classes apart: Adam falls several times further, a higher rate does not.",
+        build=_uncentred_columns,
+        helps=adam(0.03),
+        hurts_or_not=rate(5),
     ),
 )

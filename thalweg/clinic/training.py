@@ -6,7 +6,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-__all__ = ["batches", "decay_of", "mlp", "settle", "sharpness", "train"]
+from thalweg.clinic.data import Split
+from thalweg.task import Task
+
+__all__ = ["batches", "linear_layers", "mlp", "settle", "sharpness", "train", "trained"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -17,6 +20,11 @@ def mlp(widths: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) ->
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), activation()]
     return nn.Sequential(*layers[:-1])
+
+
+def linear_layers(model: nn.Module) -> list[nn.Linear]:
+    """The model's linear layers, in the order in which they stand."""
+    return [m for m in model.modules() if isinstance(m, nn.Linear)]
 
 
 def batches(rows: int, size: int | None, generator: torch.Generator) -> Iterator[Tensor | slice]:
@@ -58,9 +66,40 @@ def train(
     return history
 
 
-def decay_of(optimizer: torch.optim.Optimizer) -> float:
-    """The weight decay of the first group."""
-    return optimizer.param_groups[0].get("weight_decay", 0.0)
+def trained(
+    model: nn.Module,
+    loss: Loss,
+    data: Split,
+    optimizer: torch.optim.Optimizer,
+    *,
+    steps: int,
+    generator: torch.Generator,
+    batch_size: int | None = None,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    stop: Callable[[list[float]], bool] | None = None,
+) -> Task:
+    """The Task of a user who has trained like this so far."""
+    history = train(
+        model,
+        loss,
+        data.train,
+        optimizer,
+        steps=steps,
+        generator=generator,
+        batch_size=batch_size,
+        schedule=schedule,
+        stop=stop,
+    )
+    return Task(
+        model=model,
+        loss=loss,
+        train=data.train,
+        test=data.test,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        schedule=schedule,
+        history=history,
+    )
 
 
 def settle(
@@ -92,9 +131,8 @@ def settle(
     def closure() -> Tensor:
         optimizer.zero_grad()
         value = loss(model(inputs), targets)
-        value = value + decay / 2 * sum(
-            (p.square().sum() for p in model.parameters()), torch.zeros(())
-        )
+        squares = torch.stack([p.square().sum() for p in model.parameters()]).sum()
+        value = value + decay / 2 * squares
         value.backward()
         return value
 

@@ -1,0 +1,169 @@
+"""Cases decided by data and model: too much is learnt from the data, or too little is in it."""
+
+import torch
+from torch import nn
+from torch.nn.functional import avg_pool2d, cross_entropy, mse_loss
+
+from thalweg.clinic.case import Case, Draw
+from thalweg.clinic.data import Split, curved, digits, flip_classes, rings
+from thalweg.clinic.interventions import adam, decay, larger_model, nudge, restarts
+from thalweg.clinic.mends import informative_inputs
+from thalweg.clinic.training import mlp, settle, trained
+from thalweg.diagnose.cause import Cause
+from thalweg.task import Task
+
+__all__ = ["FITS"]
+
+
+def _memorising_network(draw: Draw) -> Task:
+    data = digits(draw.generator, draw.integer(120, 250))
+    targets = flip_classes(data.train[1], draw.uniform(0.3, 0.5), draw.generator)
+    model = mlp((64, draw.integer(128, 256), 10))
+    return trained(
+        model,
+        cross_entropy,
+        data._replace(train=(data.train[0], targets)),
+        torch.optim.Adam(model.parameters(), lr=draw.log_uniform(1e-3, 2e-3)),
+        steps=draw.integer(150, 250),
+        batch_size=32,
+        generator=draw.generator,
+    )
+
+
+def _overfit_regression(draw: Draw) -> Task:
+    columns = draw.integer(6, 10)
+    data = curved(draw.generator, draw.integer(50, 100), columns, noise=draw.uniform(0.5, 0.8))
+    model = mlp((columns, draw.integer(64, 128), 1))
+    return trained(
+        model,
+        mse_loss,
+        data,
+        torch.optim.Adam(model.parameters(), lr=draw.log_uniform(3e-3, 6e-3)),
+        steps=draw.integer(200, 300),
+        batch_size=draw.one_of(16, 32),
+        generator=draw.generator,
+    )
+
+
+def _pooled(generator: torch.Generator, rows: int) -> Split:
+    """Digits of 4 x 4 pixels."""
+    (inputs, targets), (held_out, others) = digits(generator, rows)
+
+    def small(images: torch.Tensor) -> torch.Tensor:
+        return avg_pool2d(images.view(-1, 1, 8, 8), 2).flatten(1)
+
+    return Split((small(inputs), targets), (small(held_out), others))
+
+
+def _settled(draw: Draw, model: nn.Module, data: Split) -> Task:
+    """A model of few parameters where descent has converged under a small weight decay."""
+    weight_decay = draw.log_uniform(3e-4, 1e-3)
+    task = trained(
+        model,
+        cross_entropy,
+        data,
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.1, 0.3), weight_decay=weight_decay),
+        steps=draw.integer(300, 500),
+        generator=draw.generator,
+    )
+    settle(model, cross_entropy, data.train, decay=weight_decay)
+    return task
+
+
+def _shuffled_labels(draw: Draw) -> Task:
+    data = _pooled(draw.generator, draw.integer(1000, 1400))
+    order = torch.randperm(len(data.train[1]), generator=draw.generator)
+    data = data._replace(train=(data.train[0], data.train[1][order]))
+    return _settled(draw, nn.Linear(16, 10), data)
+
+
+def _noise_inputs(draw: Draw) -> Task:
+    data = digits(draw.generator, draw.integer(1000, 1400))
+    columns = draw.integer(12, 20)
+    rows, held_out = (torch.randn(len(part[0]), columns, generator=draw.generator) for part in data)
+    return _settled(
+        draw, nn.Linear(columns, 10), Split((rows, data.train[1]), (held_out, data.test[1]))
+    )
+
+
+def _constant_inputs(draw: Draw) -> Task:
+    """A loader that hands out the same image every time, with the right labels."""
+    data = digits(draw.generator, draw.integer(800, 1400))
+    rows = data.train[0][:1].expand_as(data.train[0]).clone()
+    held_out = data.train[0][:1].expand_as(data.test[0]).clone()
+    model = mlp((64, draw.integer(16, 48), 10), nn.Tanh)
+    return trained(
+        model,
+        cross_entropy,
+        Split((rows, data.train[1]), (held_out, data.test[1])),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.1, 0.2)),
+        steps=draw.integer(300, 500),
+        generator=draw.generator,
+    )
+
+
+def _line_on_rings(draw: Draw) -> Task:
+    return _settled(draw, nn.Linear(2, 2), rings(draw.generator, draw.integer(200, 500)))
+
+
+FITS = (
+    Case(
+        name="memorising_network",
+        cause=Cause.OVERFITTING,
+        summary="A wide network learns a few digits and their wrong labels by heart: the training "
+        "loss falls while the held-out loss rises; weight decay holds it.",
+        build=_memorising_network,
+        helps=decay(0.1),
+        hurts_or_not=nudge(0.001),
+        steps=200,
+    ),
+    Case(
+        name="overfit_regression",
+        cause=Cause.OVERFITTING,
+        summary="A wide network fits the noise of some dozens of examples: the training error "
+        "falls while the held-out error rises; weight decay holds it.",
+        build=_overfit_regression,
+        helps=decay(0.3),
+        hurts_or_not=nudge(0.001),
+        steps=200,
+    ),
+    Case(
+        name="shuffled_labels",
+        cause=Cause.CANNOT_FIT,
+        summary="The labels are shuffled, and a small model at its optimum is hardly better than "
+        "the classes' frequencies; told the class, the same training learns it.",
+        build=_shuffled_labels,
+        helps=informative_inputs,
+        hurts_or_not=restarts(3),
+        mechanisms=("labels_without_signal",),
+    ),
+    Case(
+        name="noise_inputs",
+        cause=Cause.CANNOT_FIT,
+        summary="The inputs are noise, and a linear model at its optimum is hardly better than the "
+        "classes' frequencies; told the class, the same training learns it.",
+        build=_noise_inputs,
+        helps=informative_inputs,
+        hurts_or_not=restarts(3),
+        mechanisms=("labels_without_signal",),
+    ),
+    Case(
+        name="constant_inputs",
+        cause=Cause.CANNOT_FIT,
+        summary="Every input is the same image, so that the classes' frequencies are the best "
+        "there is; told the class, the same network learns it.",
+        build=_constant_inputs,
+        helps=informative_inputs,
+        hurts_or_not=adam(0.003),
+        mechanisms=("constant_inputs", "constant_output"),
+    ),
+    Case(
+        name="line_on_rings",
+        cause=Cause.CANNOT_FIT,
+        summary="A line is asked to tell two rings apart, one inside the other, and has converged; "
+        "a network with a hidden layer tells them.",
+        build=_line_on_rings,
+        helps=larger_model(lambda: mlp((2, 32, 2)), lr=0.02),
+        hurts_or_not=restarts(3),
+    ),
+)
