@@ -24,18 +24,6 @@ SCRIPT = Path(__file__).with_name("training_script.py")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_script(*arguments: object) -> str:
-    result = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
 def network(width: int = 4) -> nn.Module:
     return nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Linear(width, 2))
 
@@ -55,12 +43,17 @@ def same_state(one: nn.Module, other: nn.Module) -> bool:
 
 
 def test_a_run_killed_ten_times_reads_and_goes_on_to_the_bit(tmp_path: Path) -> None:
-    moments = [
-        line.split() for line in run_script("--nursery", tmp_path / "killed", 10, 400).splitlines()
-    ]
-    assert 0 < max(int(checkpoint) for _, checkpoint in moments) < 400
-    ended = run_script(tmp_path / "killed", 400)
-    assert ended == run_script(tmp_path / "whole", 400)
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), "kill", str(tmp_path / "killed"), "10", "300"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    *moments, (ended, expected) = [line.split() for line in result.stdout.splitlines()]
+    assert max(int(checkpoint) for _, checkpoint in moments) > 0
+    assert ended == expected
     killed, whole = (RunFolder.open(tmp_path / name).metrics() for name in ("killed", "whole"))
     assert killed["loss"] == whole["loss"] and killed["learning_rate"] == whole["learning_rate"]
 

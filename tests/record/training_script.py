@@ -1,7 +1,9 @@
 """A plain training loop with dropout, momentum and a schedule that goes on from a run folder.
 
-python training_script.py FOLDER STEPS          go on (or start) and print a digest of the end
-python training_script.py --nursery FOLDER N    fork N trainings and kill each at a random moment
+    python training_script.py kill FOLDER N STEPS    fork N trainings in turn, kill each at random
+    python training_script.py interrupt FOLDER STEPS train under watch(), wait for a Ctrl-C, go on
+
+Both end with two digests: of the model whose training was disturbed, and of one that was not.
 """
 
 import hashlib
@@ -11,23 +13,58 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from thalweg.record.folder import RunFolder
+from thalweg.record.recorder import watch
 
 CHECKPOINT_EVERY = 3
 torch.set_num_threads(1)  # threads do not survive a fork
 
 
-def train(path: Path, steps: int, pause: float = 0.0) -> str:
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 1))
+
+
+def digest(model: nn.Module) -> str:
+    content = b"".join(v.detach().numpy().tobytes() for v in model.state_dict().values())
+    return hashlib.sha256(content).hexdigest()
+
+
+def training() -> tuple[Any, Any, nn.Module, torch.optim.Optimizer, Any]:
     torch.manual_seed(7)
     x = torch.randn(64, 6)
     y = x.sin().sum(1, keepdim=True)
-    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 1))
+    model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.7)
+    return x, y, model, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.7)
+
+
+def watched(path: Path, steps: int) -> str:
+    """The training again, with its batches from the global random state, under watch()."""
+    x, y, model, optimizer, scheduler = training()
+    resume = RunFolder.is_run(path)
+    with watch(
+        model, optimizer, folder=path, scheduler=scheduler, resume=resume, overhead=10.0
+    ) as recorder:
+        for step in range(recorder.steps + 1, steps + 1):
+            if step == 100:
+                print("under way", flush=True)
+            rows = torch.randint(64, (16,))
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            recorder.step(loss)
+    return digest(model)
+
+
+def train(path: Path, steps: int, pause: float = 0.0) -> str:
+    x, y, model, optimizer, scheduler = training()
     batches = torch.Generator().manual_seed(3)
     generators = {"batches": batches}
     if RunFolder.is_run(path):
@@ -52,8 +89,7 @@ def train(path: Path, steps: int, pause: float = 0.0) -> str:
             run.save_checkpoint(step, model, optimizer, scheduler, generators=generators)
         time.sleep(pause)
     run.close()
-    content = b"".join(v.detach().numpy().tobytes() for v in model.state_dict().values())
-    return hashlib.sha256(content).hexdigest()
+    return digest(model)
 
 
 def nursery(path: Path, kills: int, steps: int) -> None:
@@ -76,15 +112,23 @@ def nursery(path: Path, kills: int, steps: int) -> None:
         assert seen["loss"].steps.tolist() == list(range(1, seen.steps + 1)), seen["loss"].steps
         assert latest <= seen.steps, (latest, seen.steps)
         if latest:
-            model = nn.Sequential(
-                nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 1)
-            )
-            run.load_checkpoint(latest, model)
+            run.load_checkpoint(latest, network())
         print(seen.steps, latest)
 
 
+def interrupted(path: Path, steps: int) -> None:
+    """Train until a Ctrl-C comes, wherever it strikes."""
+    try:
+        watched(path, steps)
+    except KeyboardInterrupt:
+        print("interrupted at", RunFolder.open(path).latest_checkpoint(), flush=True)
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "--nursery":
-        nursery(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    folder, steps = Path(sys.argv[2]), int(sys.argv[-1])
+    if sys.argv[1] == "kill":
+        nursery(folder, int(sys.argv[3]), steps)
+        print(train(folder, steps), train(folder.with_name("whole"), steps))
     else:
-        print(train(Path(sys.argv[1]), int(sys.argv[2])))
+        interrupted(folder, 10**9)
+        print(watched(folder, steps), watched(folder.with_name("whole"), steps))

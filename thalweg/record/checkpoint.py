@@ -15,7 +15,7 @@ from thalweg.errors import FolderError
 from thalweg.record.weights import load_weights, read_plain, read_weights, write_weights
 from thalweg.run.training import RandomState
 
-__all__ = ["checkpoint_at", "read_checkpoint", "write_checkpoint"]
+__all__ = ["checkpoint_at", "read_checkpoint", "remove_checkpoint", "write_checkpoint"]
 
 WEIGHTS, REST = "model.safetensors", "optimizer.pt"
 
@@ -46,13 +46,15 @@ def write_checkpoint(
     }
     plain = _plain(rest, "state")
     target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.parent / f".{target.name}.building"
+    building = _building(target)
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir()
         write_weights(building / WEIGHTS, state)
-        with open(building / REST, "wb") as file:
-            torch.save(plain, file)
+        try:
+            torch.save(plain, building / REST)
+        except RuntimeError as error:  # torch's writer says so where the disk is full
+            raise OSError(f"{target} cannot be written: {error}") from error
         _replace(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -104,6 +106,20 @@ def checkpoint_at(folder: Path) -> Path | None:
     """Where a checkpoint that is named ``folder`` stands, if it does."""
     old = _replaced(folder)
     return folder if folder.is_dir() else old if old.is_dir() else None
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint that is named ``folder``: first from sight, whole, then from disk."""
+    found = checkpoint_at(folder)
+    if found is not None:
+        building = _building(folder)
+        shutil.rmtree(building, ignore_errors=True)
+        os.rename(found, building)
+        shutil.rmtree(building)
+
+
+def _building(target: Path) -> Path:
+    return target.parent / f".{target.name}.building"
 
 
 def _replaced(target: Path) -> Path:

@@ -12,7 +12,12 @@ import torch
 from torch import nn
 
 from thalweg.errors import FolderError, UsageError
-from thalweg.record.checkpoint import checkpoint_at, read_checkpoint, write_checkpoint
+from thalweg.record.checkpoint import (
+    checkpoint_at,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
 from thalweg.record.metrics import MetricsWriter, read_metrics
 from thalweg.record.weights import read_weights
 from thalweg.run.training import RandomState
@@ -232,6 +237,10 @@ class RunFolder:
             random_state=random_state,
             generators=generators,
         )
+
+    def remove_checkpoint(self, step: int) -> None:
+        """Remove a checkpoint, if it is there. Raises OSError where it cannot be."""
+        remove_checkpoint(self._at(step))
 
     def _at(self, step: int) -> Path:
         return self.path / CHECKPOINTS / f"step-{step:08d}"
