@@ -238,12 +238,26 @@ def all_frozen() -> Task:
     return task
 
 
-def twice() -> Task:
+def twice(*, whole: bool = False) -> Task:
     model = mlp()
+    again = model if whole else model[2]
     with pytest.warns(UserWarning, match="duplicate parameters"):
         return classifier(
-            model, optimizer=torch.optim.SGD([*model.parameters(), *model[0].parameters()], 0.1)
+            model, optimizer=torch.optim.SGD([*model.parameters(), *again.parameters()], 0.1)
         )
+
+
+def fresh_frozen() -> Task:
+    task = group()
+    task.model.get_submodule("0").requires_grad_(False)
+    return task
+
+
+def settled_frozen() -> Task:
+    """The first layer is frozen by mistake, and the last has nothing left to gain."""
+    task = settled_head()
+    task.model.get_submodule("0").requires_grad_(False)
+    return replace(task, optimizer=torch.optim.SGD(task.model.parameters(), lr=0.1))
 
 
 class Cut(nn.Module):
@@ -355,6 +369,9 @@ BROKEN: list[tuple[str, Cause | None, Callable[[], Task]]] = [
     (NOT_HELD, None, lambda: holding("2.weight", "2.bias")),
     (NOT_HELD, MISWIRED, settled_head),
     ("parameters held twice", None, twice),
+    ("parameters held twice", MISWIRED, lambda: twice(whole=True)),
+    ("frozen parameters", MISWIRED, settled_frozen),
+    ("frozen parameters", None, fresh_frozen),
     ("frozen parameters", MISWIRED, all_frozen),
     ("layers the model does not register", MISWIRED, lambda: classifier(Cut(listed=True))),
     ("gradient cut off", MISWIRED, lambda: classifier(Cut())),
@@ -397,7 +414,7 @@ BROKEN: list[tuple[str, Cause | None, Callable[[], Task]]] = [
     ("loss not finite", NOT_FINITE, lambda: weights(math.inf)),
     ("gradient not finite", NOT_FINITE, infinite_slope),
     ("optimizer state not finite", NOT_FINITE, spoilt_moments),
-    ("constant inputs", MISWIRED, lambda: inputs(lambda x: 0 * x)),
+    ("constant inputs", Cause.CANNOT_FIT, lambda: inputs(lambda x: 0 * x)),
     ("constant targets", None, lambda: targets(lambda y: 0 * y)),
     ("inputs of unequal scale", None,
         lambda: inputs(lambda x: x * torch.tensor([1e4, 1.0, 1.0, 1.0, 1.0, 1.0]))),

@@ -14,11 +14,12 @@ __all__ = ["constant_data", "input_scale", "target_scale"]
 ENOUGH = 8
 """Examples below which nothing is said of the data as a whole."""
 
-COLUMNS_APART = 1e3
-"""Ratio of the spreads of two input columns: the loss's condition number is about its square."""
+COLUMNS_APART = 50.0
+"""Ratio of the spreads of two input columns. The square of it, 2500, multiplies the condition
+number of the first layer, and so about the number of steps."""
 
-OFFSET = 100.0
-"""Mean over standard deviation: the direction of the mean is so much steeper than the others."""
+OFFSET = 8.0
+"""Mean over standard deviation: its square, times the columns, does the same."""
 
 LARGE, SMALL = 30.0, 1e-3
 """Root mean square of inputs for which the usual initialisation, made for 1, is far off."""
@@ -36,7 +37,7 @@ def constant_data(look: Look) -> Iterator[Mechanism]:
             f"All {len(look.target)} examples looked at have the same input but different targets: "
             "nothing tells them apart.",
             "print(x.std(0))  # look at how the inputs are read and scaled",
-            Cause.MISWIRED,
+            Cause.CANNOT_FIT,
         )
     elif same_target and not same_inputs:
         value = f" ({look.target[0].item():g})" if look.target[0].numel() == 1 else ""

@@ -1,49 +1,25 @@
 """Whether the optimizer holds what the loss depends on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.checks.frozen import NEARLY_ALL, gradient_share
 from thalweg.diagnose.checks.look import Look
 from thalweg.diagnose.finding import Mechanism
 
-__all__ = ["frozen", "held_twice", "not_held", "not_registered"]
+__all__ = ["held_twice", "not_held", "not_registered"]
 
-NEARLY_ALL = 0.99
-"""Share of the squared gradient: where so much of it lies in parameters that the optimizer does
-not hold, those it holds have nothing left to gain."""
-
-
-def frozen(look: Look) -> Iterator[Mechanism]:
-    """Parameters that require no gradient: enough to be stuck only where that is all of them."""
-    trainable = look.trainable
-    still = [p for p in look.model.parameters() if not p.requires_grad]
-    if not still:
-        return
-    if not trainable:
-        yield Mechanism(
-            "frozen parameters",
-            f"None of the model's {len(still)} parameters requires a gradient: nothing is trained.",
-            "model.requires_grad_(True)",
-            Cause.MISWIRED,
-        )
-        return
-    share = _size(still) / (_size(still) + _size(trainable))
-    yield Mechanism(
-        "frozen parameters",
-        f"{len(still)} of {len(still) + len(trainable)} parameters, {share:.0%} of the weights, "
-        f"require no gradient and stay as they are: {look.named(still)}.",
-        f"model.get_parameter({look.names[id(still[0])]!r}).requires_grad_(True)"
-        "  # if it is meant to be trained",
-    )
+MOSTLY = 0.5
+"""Share of the weights that must be held twice for a run's steps to be other than they were set."""
 
 
 def not_held(look: Look) -> Iterator[Mechanism]:
     """Trainable parameters that the optimizer does not hold, and whose it holds instead."""
-    held = {id(p) for p in _held(look)}
+    held = {id(p) for p in look.held}
     trainable = look.trainable
     missing = [p for p in trainable if id(p) not in held]
     if not missing:
@@ -74,7 +50,7 @@ def not_held(look: Look) -> Iterator[Mechanism]:
         f"The optimizer does not hold {len(missing)} of {len(trainable)} trainable parameters, "
         f"{_size(missing) / _size(trainable):.0%} of the trainable weights: {look.named(missing)}"
     )
-    share = _gradient_share(look, missing)
+    share = gradient_share(look.trainable, look.gradients, missing)
     enough = look.task.loss is not None and (share > NEARLY_ALL or _holds_last(look, missing))
     if share > NEARLY_ALL:
         said += f". {share:.1%} of the squared gradient lies in them"
@@ -93,7 +69,7 @@ def held_twice(look: Look) -> Iterator[Mechanism]:
     """Parameters that one step updates more than once."""
     seen: set[int] = set()
     twice: dict[int, Tensor] = {}
-    for p in _held(look):
+    for p in look.held:
         if id(p) in seen:
             twice[id(p)] = p
         seen.add(id(p))
@@ -107,12 +83,13 @@ def held_twice(look: Look) -> Iterator[Mechanism]:
         + ". Each step moves them as often, so their learning rate is a multiple of the one set.",
         "optimizer = "
         f"torch.optim.{type(look.task.optimizer).__name__}(dict.fromkeys(parameters), lr=...)",
+        Cause.MISWIRED if _size(known) > MOSTLY * look.size else None,
     )
 
 
 def not_registered(look: Look) -> Iterator[Mechanism]:
     """Layers that the loss uses but that ``model.parameters()`` does not know."""
-    held = {id(p) for p in _held(look)}
+    held = {id(p) for p in look.held}
     lost = [
         (path, tensor)
         for path, tensor in _unregistered(look.model)
@@ -133,16 +110,12 @@ def not_registered(look: Look) -> Iterator[Mechanism]:
     )
 
 
-def _held(look: Look) -> list[Tensor]:
-    return [p for group in look.task.optimizer.param_groups for p in group["params"]]
-
-
 def _strangers(look: Look) -> list[Tensor]:
     """What the optimizer holds though neither the model nor the loss knows it."""
     if not look.leaves:
-        return [p for p in _held(look) if id(p) not in look.names] if look.failure else []
+        return [p for p in look.held if id(p) not in look.names] if look.failure else []
     known = look.names.keys() | look.leaves.keys()
-    return [p for p in _held(look) if id(p) not in known]
+    return [p for p in look.held if id(p) not in known]
 
 
 def _reached(look: Look, parameter: nn.Parameter) -> bool:
@@ -154,19 +127,6 @@ def _gradient(look: Look, parameter: Tensor) -> Tensor | None:
         return None
     slopes = zip(look.trainable, look.gradients, strict=True)
     return next((g for p, g in slopes if p is parameter), None)
-
-
-def _gradient_share(look: Look, some: list[nn.Parameter]) -> float:
-    """Share of the squared gradient that lies in some of the parameters."""
-    if look.gradients is None:
-        return 0.0
-    chosen = {id(p) for p in some}
-    inside = whole = 0.0
-    for p, slope in zip(look.trainable, look.gradients, strict=True):
-        square = 0.0 if slope is None else float(slope.double().square().sum())
-        whole += square
-        inside += square if id(p) in chosen else 0.0
-    return inside / whole if whole > 0 else 0.0
 
 
 def _holds_last(look: Look, missing: list[nn.Parameter]) -> bool:
@@ -216,7 +176,7 @@ def _unregistered(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
                     yield f"{path}[{key!r}]", part
 
 
-def _size(parameters: list[nn.Parameter]) -> int:
+def _size(parameters: Sequence[Tensor]) -> int:
     return sum(p.numel() for p in parameters)
 
 

@@ -22,6 +22,10 @@ MOST = 256
 PASSES = 4.0
 """What the passes of one look cost, in gradient evaluations over those examples."""
 
+LIGHT = 3_000_000
+"""Weights of a model, and hundred times the numbers of an example, for which :data:`MOST` examples
+are no burden."""
+
 SEED = 0
 
 
@@ -67,8 +71,9 @@ class Look:
         look = cls(task, model, {id(p): name for name, p in model.named_parameters()})
         try:
             look.examples = Examples.of(task.train, most=MOST)
-            rows = min(MOST, max(_batch_size(task) or MOST, 32))
-            sample = look.examples.subsample(rows, torch.Generator().manual_seed(SEED))
+            sample = look.examples.subsample(
+                look._rows(look.examples), torch.Generator().manual_seed(SEED)
+            )
             look.batch = look.on_device(sample.fetch(slice(0, len(sample))))
         except (ThalwegError, RuntimeError, TypeError, ValueError, LookupError, OSError) as error:
             look.failure = _sentence(error)
@@ -81,6 +86,16 @@ class Look:
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that require a gradient, each once."""
         return [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
+    def held(self) -> list[Tensor]:
+        """Whatever the optimizer holds, as often as it holds it."""
+        return [p for group in self.task.optimizer.param_groups for p in group["params"]]
+
+    @property
+    def size(self) -> int:
+        """Number of weights, frozen ones included."""
+        return sum(p.numel() for p in self.model.parameters())
 
     @property
     def pairs(self) -> bool:
@@ -144,6 +159,25 @@ class Look:
         device = next(self.model.parameters()).device
         return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, batch)
 
+    def gradients_with(
+        self, released: Sequence[nn.Parameter]
+    ) -> tuple[list[nn.Parameter], list[Tensor | None] | None]:
+        """What would be trainable, and its gradients, if some frozen parameters were released."""
+        for p in released:
+            p.requires_grad_(True)
+        try:
+            placed = Placed(self.model, restore=True)
+            mode = "train" if self.model.training else "eval"
+            with torch.enable_grad(), placed.at(_values(placed), mode, SEED) as parameters:
+                loss = self._evaluate(self.batch)
+                slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+            return self.trainable, list(slopes)
+        except Exception:
+            return [], None
+        finally:
+            for p in released:
+                p.requires_grad_(False)
+
     def _take_gradient(self) -> None:
         placed = Placed(self.model, restore=True)
         mode = "train" if self.model.training else "eval"
@@ -176,6 +210,13 @@ class Look:
         if any(True for _ in mode_dependent(self.model)):
             self.batch_loss = self.loss_of(self.batch, "batch")
             self.train_loss = self.loss_of(self.batch, "train")
+
+    def _rows(self, examples: Examples) -> int:
+        """How many examples to look at: no more than the user's batch where they may be heavy."""
+        leaves = [leaf for leaf in _tensors(examples.fetch(slice(0, 1))) if leaf.ndim]
+        light = self.size < LIGHT and sum(leaf[0].numel() for leaf in leaves) < LIGHT / 100
+        batch = _batch_size(self.task)
+        return MOST if light or batch is None else min(MOST, max(batch, 32))
 
     def _evaluate(self, batch: Any) -> Any:
         if self.task.batch_loss is not None:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 
-from thalweg.diagnose.checks import data, finite, held, modes, outputs, reach, steps
+from thalweg.diagnose.checks import data, finite, frozen, held, modes, outputs, reach, steps
 from thalweg.diagnose.checks.look import Look
 from thalweg.diagnose.finding import Mechanism
 from thalweg.run.training import RandomState
@@ -28,7 +28,7 @@ CHECKS: tuple[Callable[[Look], Iterator[Mechanism]], ...] = (
     outputs.broadcast,
     data.constant_data,
     modes.evaluation_mode,
-    held.frozen,
+    frozen.frozen,
     held.held_twice,
     steps.schedule,
     reach.zero_gradient,
