@@ -17,7 +17,7 @@ __all__ = ["FITS"]
 
 def _memorising_network(draw: Draw) -> Task:
     data = digits(draw.generator, draw.integer(120, 250))
-    targets = flip_classes(data.train[1], draw.uniform(0.3, 0.5), draw.generator)
+    targets = flip_classes(data.train[1], draw.uniform(0.4, 0.6), draw.generator)
     model = mlp((64, draw.integer(128, 256), 10))
     return trained(
         model,
@@ -113,9 +113,9 @@ FITS = (
         summary="A wide network learns a few digits and their wrong labels by heart: the training "
         "loss falls while the held-out loss rises; weight decay holds it.",
         build=_memorising_network,
-        helps=decay(0.1),
+        helps=decay(0.01),
         hurts_or_not=nudge(0.001),
-        steps=200,
+        steps=300,
     ),
     Case(
         name="overfit_regression",

@@ -90,8 +90,8 @@ def _falling_regression(draw: Draw) -> Task:
         model,
         mse_loss,
         curved(draw.generator, draw.integer(400, 800), columns, noise=0.05),
-        torch.optim.Adam(model.parameters(), lr=draw.log_uniform(5e-3, 1e-2)),
-        steps=draw.integer(40, 70),
+        torch.optim.Adam(model.parameters(), lr=draw.log_uniform(2e-2, 3e-2)),
+        steps=draw.integer(30, 50),
         batch_size=draw.one_of(32, 64),
         generator=draw.generator,
     )

@@ -138,7 +138,7 @@ class Wave(nn.Module):
 
 def _wrong_frequency(draw: Draw) -> Task:
     rows = draw.integer(80, 200)
-    inputs = 3 * (2 * torch.rand(rows + 100, 1, generator=draw.generator) - 1)
+    inputs = 1.5 * (2 * torch.rand(rows + 100, 1, generator=draw.generator) - 1)
     targets = torch.sin(draw.uniform(3.0, 5.0) * inputs + draw.uniform(-1.0, 1.0))
     targets = targets + 0.1 * torch.randn(targets.shape, generator=draw.generator)
     data = split(inputs, targets, rows, draw.generator)

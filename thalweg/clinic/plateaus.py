@@ -18,7 +18,7 @@ __all__ = ["PLATEAUS"]
 
 
 def _saturated_sigmoid(draw: Draw) -> Task:
-    width = draw.integer(16, 32)
+    width = draw.integer(12, 20)
     model = mlp((64, width, 10), nn.Sigmoid)
     first = linear_layers(model)[0]
     with torch.no_grad():
@@ -35,7 +35,7 @@ def _saturated_sigmoid(draw: Draw) -> Task:
 
 
 def _dead_relu(draw: Draw) -> Task:
-    model = mlp((64, draw.integer(16, 48), 10))
+    model = mlp((64, draw.integer(12, 20), 10))
     with torch.no_grad():
         linear_layers(model)[0].bias.sub_(draw.uniform(15.0, 30.0))
     return trained(

@@ -27,7 +27,7 @@ def _log_frequencies(targets: Tensor) -> Tensor:
 
 def _tiny_start(draw: Draw) -> Task:
     data = digits(draw.generator, draw.integer(600, 1200))
-    model = mlp((64, draw.integer(12, 32), 10), nn.Tanh)
+    model = mlp((64, draw.integer(10, 20), 10), nn.Tanh)
     _scale(model, draw.log_uniform(1e-9, 1e-8))
     with torch.no_grad():
         linear_layers(model)[-1].bias.copy_(_log_frequencies(data.train[1]))
