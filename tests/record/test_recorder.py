@@ -453,6 +453,7 @@ def test_a_rolling_checkpoint_replaces_the_one_before(
     train(model, optimizer, 14, recorder)
     run = RunFolder.open(tmp_path / "run")
     assert run.checkpoints() == [0, 1, 2, 4, 8, 14]
+    assert run.metrics().steps == 14  # no checkpoint is ahead of what was written of the losses
     run.load_checkpoint(14, network())
     train(model, optimizer, 2, recorder)
     recorder.close()
