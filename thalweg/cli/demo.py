@@ -55,12 +55,13 @@ def demo(*, options: Options = DEFAULTS, shared: Shared = SHARED) -> int:
     path = _report_path(options.folder)
     with terminal.work(f"training case:{options.case}") as tell:
         from thalweg.clinic import CASES, case
+
+        task = case(options.case, options.seed)
         from thalweg.diagnose.race import race
         from thalweg.diagnose.verdict import diagnose
         from thalweg.show.report import report
         from thalweg.show.text import plain_finding, plain_race, rich_finding, rich_race
 
-        task = case(options.case, options.seed)
     _say(terminal, "1. A training", _described(task))
 
     _say(terminal, "2. The diagnosis", f"thalweg diagnose case:{options.case}:{options.seed}")
