@@ -60,6 +60,14 @@ def test_the_constant_loss_has_its_closed_form(
     assert found.error == 0 and found.cost < 0.1
 
 
+def test_a_single_output_at_zero_is_no_logarithm_of_a_probability() -> None:
+    model = network(1, nn.Sigmoid())
+    with torch.no_grad():
+        model.get_parameter("2.bias").fill_(-30.0)
+    found = constant_loss(Supervised(model, F.mse_loss, (vectors(), ONES)))
+    assert math.isclose(found.value, float(ONES.var(correction=0)), rel_tol=1e-4)
+
+
 def test_a_sample_of_the_targets_says_its_error() -> None:
     objective = Supervised(network(2), F.mse_loss, (vectors().repeat(10, 1), REAL.repeat(10, 1)))
     found, truth = constant_loss(objective, examples=320), constant_loss(objective)
@@ -113,6 +121,19 @@ def test_a_batch_that_no_one_can_learn_is_not_learnt_afresh() -> None:
     x = torch.zeros(300, 6)
     found = overfit_one_batch(task(train=(x, torch.arange(300) % 3)))
     assert found["one_batch_fall"].value < 0.3 and found["one_batch_fresh_fall"].value < 0.3
+
+
+def test_what_soft_labels_leave_is_not_counted() -> None:
+    soft = torch.rand(300, 3, generator=torch.Generator().manual_seed(5)).softmax(1)
+    found = overfit_one_batch(task(train=(vectors(), soft)))
+    assert found["one_batch_fall"].value > 0.7
+
+
+def test_sparse_gradients_are_unknown() -> None:
+    tokens = torch.randint(0, 9, (60, 4), generator=torch.Generator().manual_seed(6))
+    model = nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Flatten(), nn.Linear(16, 3))
+    found = overfit_one_batch(task(model, train=(tokens, tokens[:, 0] % 3)))
+    assert math.isnan(found["one_batch_fall"].value)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def overfit_one_batch(
 ) -> dict[str, Estimate]:
     """Share of the loss of one small batch that training on it alone removes.
 
-    ``(L₀ - L) / L₀`` after ``steps`` steps of Adam on ``batch`` examples from a fork of the model:
+    ``(L₀ - L) / (L₀ - L*)`` after ``steps`` steps of Adam on ``batch`` examples from a fork of the
+    model, where ``L*`` is the lowest loss that any outputs give (0 where it is not known):
     ``one_batch_fall`` from where it stands. Where that is below one half, as it is for dead or
     saturated layers, also ``one_batch_fresh_fall`` after ``reset_parameters`` of every module that
     has it and is not frozen: 1 against 0 says that the state is stuck and not the model.
@@ -113,34 +114,57 @@ def overfit_one_batch(
 
 def _fall(task: Task, steps: int, seed: int, lent: bool, unit: float, *, fresh: bool) -> Estimate:
     """The best fall over the learning rates; later ones are tried only where it is needed."""
-    best, cost = UNKNOWN, 0.0
+    best, cost, floor = UNKNOWN, 0.0, None
     for rate in RATES:
         training = Training.of(task, seed=seed, lent=lent)
-        training.rebuild(
-            lambda groups, rate=rate: torch.optim.Adam(  # pyright: ignore[reportArgumentType]
-                [p for group in groups for p in group["params"] if p.requires_grad], lr=rate
-            )
-        )
+        trained = [p for p in training.model.parameters() if p.requires_grad]
+        training.optimizer = torch.optim.Adam(trained, lr=rate)
         if fresh:
             training.before_step.append(_renew)
-        training.advance(steps)
+        try:
+            training.advance(steps)
+        except (RuntimeError, ValueError):  # BatchNorm on one example, gradients that are sparse
+            return UNKNOWN
         losses = [v for v in training.losses if math.isfinite(v)]
         cost += len(training.losses) * unit
-        if losses and losses[0] > 0 and math.isfinite(training.losses[0]):
-            fall = _share(losses)
+        if floor is None:
+            floor = 0.0 if lent else _floor(training)
+        if losses and math.isfinite(training.losses[0]) and losses[0] > floor:
+            fall = _share(losses, floor)
             best = fall if not fall.value <= best.value else best
         if best.value >= LEARNT:
             break
     return Estimate(best.value, best.error, "1", cost)
 
 
-def _share(losses: list[float]) -> Estimate:
+def _share(losses: list[float], floor: float) -> Estimate:
     width = min(SMOOTHED, len(losses))
     means = [math.fsum(losses[i : i + width]) / width for i in range(len(losses) - width + 1)]
     lowest = min(range(len(means)), key=means.__getitem__)
     around = torch.tensor(losses[lowest : lowest + width], dtype=torch.float64)
     error = float(around.std()) / math.sqrt(width) if width > 1 else 0.0
-    return Estimate(1 - means[lowest] / losses[0], error / losses[0])
+    whole = losses[0] - floor
+    # A loss that goes below an unknown floor has been trained away altogether.
+    return Estimate(min((losses[0] - means[lowest]) / whole, 1.0), error / whole)
+
+
+def _floor(training: Training) -> float:
+    """The lowest loss of the batch that any outputs give: the entropy of soft labels, mostly 0."""
+    loss, batch = training.task.loss, training.task.train
+    if loss is None or not isinstance(batch, tuple | list) or len(batch) != 2:
+        return 0.0
+    try:
+        with random_state(0):
+            training.model.eval()
+            with torch.no_grad():
+                output = training.model(batch[0])
+            if not isinstance(output, Tensor) or output.ndim == 0:
+                return 0.0
+            link, _ = _link(loss, output, batch[1])
+            value = _minimise(lambda free: loss(link(free), batch[1]), torch.zeros_like(output))
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return 0.0
+    return max(value, 0.0) if math.isfinite(value) else 0.0
 
 
 def _renew(training: Training) -> None:
@@ -166,35 +190,43 @@ def _fit_constant(
 ) -> tuple[float, float]:
     """The lowest loss of a constant, and its standard error over parts of the targets."""
     link, start = _link(loss, output, target)
-    free = start.detach().clone().requires_grad_()
+    free = start.detach().clone()
 
-    def evaluate(answers: Any, count: int) -> Tensor:
-        constant = link(free.unsqueeze(0))
-        return loss(constant.expand(count, *output.shape[1:]), answers)
+    def evaluate(free: Tensor, answers: Any, count: int) -> Tensor:
+        return loss(link(free.unsqueeze(0)).expand(count, *output.shape[1:]), answers)
 
+    value = _minimise(lambda free: evaluate(free, target, rows), free)
+    size = rows // PARTS
+    if not math.isfinite(value) or size < 2 or not isinstance(target, Tensor):
+        return value, math.nan
+    with torch.no_grad():
+        parts = [
+            float(evaluate(free, target[i * size : (i + 1) * size], size)) for i in range(PARTS)
+        ]
+    scale = value / (math.fsum(parts) / PARTS) if math.fsum(parts) else 1.0
+    spread = float(torch.tensor(parts, dtype=torch.float64).std())
+    return value, abs(scale) * spread / math.sqrt(PARTS)
+
+
+def _minimise(evaluate: Callable[[Tensor], Tensor], free: Tensor) -> float:
+    """The lowest value by L-BFGS, NaN where there is none; ``free`` ends where it is reached."""
+    leaf = free.requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [free], max_iter=100, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+        [leaf], max_iter=100, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
-        value = evaluate(target, rows)
+        value = evaluate(leaf)
         # Not backward(): a loss may read the user's parameters, whose gradients are the user's.
-        (free.grad,) = torch.autograd.grad(value, free)
+        (leaf.grad,) = torch.autograd.grad(value, leaf)
         return value
 
     with torch.enable_grad():
         optimizer.step(closure)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
-        value = float(evaluate(target, rows))
-        if not math.isfinite(value) or float(free.abs().max()) > FAR_AWAY:
-            return math.nan, math.nan
-        size = rows // PARTS
-        if size < 2 or not isinstance(target, Tensor):
-            return value, math.nan
-        parts = [float(evaluate(target[i * size : (i + 1) * size], size)) for i in range(PARTS)]
-    scale = value / (math.fsum(parts) / PARTS) if math.fsum(parts) else 1.0
-    spread = float(torch.tensor(parts, dtype=torch.float64).std())
-    return value, abs(scale) * spread / math.sqrt(PARTS)
+        value = float(evaluate(leaf))
+    leaf.requires_grad_(False)
+    return value if float(leaf.abs().max()) <= FAR_AWAY else math.nan
 
 
 def _link(
@@ -203,7 +235,7 @@ def _link(
     """The map onto what the model can put out at all, and where to start before the map."""
     mean = output.detach().mean(0)
     mean = torch.where(mean.isfinite(), mean, torch.zeros_like(mean))
-    if output.ndim > 1:
+    if output.ndim > 1 and output.shape[1] > 1:
         ones = output.sum(1)
         if bool((output >= 0).all()) and torch.allclose(ones, torch.ones_like(ones), atol=1e-3):
             return lambda c: c.softmax(1), mean.clamp_min(1e-6).log()

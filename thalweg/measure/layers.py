@@ -20,7 +20,7 @@ PARTS = 4
 """Parts of the sample whose gradients differ enough to say how well their mean is known."""
 
 CONSTANT = 1e-2
-"""Spread, relative to its root mean square, below which an activation says little of the input."""
+"""Standard deviation over examples below which an output between two ends says little."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Activation:
         saturated: share of single activations at an end of the function's range.
         stuck: share of units at an end for nearly every example (95% of what they put out).
         spread: standard deviation over examples, relative to the root mean square.
+        deviation: the same standard deviation as it is.
         output: whether it is what the model returns.
     """
 
@@ -45,7 +46,16 @@ class Activation:
     saturated: Estimate
     stuck: Estimate
     spread: Estimate
+    deviation: Estimate
     output: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether being at an end is worth saying.
+
+        It is what a well-trained model's output does, unless it does so for all examples alike.
+        """
+        return not self.output or self.deviation.value < CONSTANT
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,9 @@ class LayerReport:
     def saturated_share(self) -> Estimate:
         """Share of units stuck at an end in the layer that has most; NaN without activations.
 
-        An output at an end is what a well-trained model gives: it counts only where it hardly
-        depends on the input.
+        The model's output is left out unless it is the same for all examples.
         """
-        counted = [a.stuck for a in self.activations if not a.output or a.spread.value < CONSTANT]
+        counted = [a.stuck for a in self.activations if a.counts]
         return max(counted, key=float, default=Estimate(math.nan, math.nan))
 
     @property
@@ -184,6 +193,7 @@ def layers(
             slopes = torch.autograd.grad(loss, placed, allow_unused=True)
             for i, slope in enumerate(slopes):
                 if slope is not None:
+                    slope = slope.to_dense() if slope.is_sparse else slope
                     reached[i] = True
                     sums[i] += weight * slope
                     squares[i] += weight * float(slope.double().square().sum())
@@ -210,6 +220,7 @@ def _activation(units: Units, whole: bool) -> Activation:
         saturated=Estimate(units.saturated),
         stuck=Estimate(units.stuck / count),
         spread=_spread(units.spread),
+        deviation=Estimate(units.spread.deviation),
         output=units.output,
     )
 

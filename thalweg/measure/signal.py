@@ -35,15 +35,21 @@ def label_signal(
 
     Error: standard error over the folds. Cost: no evaluation of the model; about 0.1 s. NaN where
     inputs are no tensor of real numbers (tokens are none), where there are fewer than 20 examples,
-    or where the targets are constant or one label for each example.
+    where the targets are constant or one label for each example, and for a ``batch_loss``, which may
+    use its batch in any way.
     """
+    unknown = Estimate(math.nan, math.nan)
     if isinstance(source, Supervised):
-        source = source.data
-    pool = source if isinstance(source, Examples) else Examples.of(source.train)
+        pool = source.data if source._loss is not None else None
+    elif isinstance(source, Task):
+        pool = Examples.of(source.train) if source.loss is not None else None
+    else:
+        pool = source
+    if pool is None:
+        return unknown
     generator = torch.Generator().manual_seed(seed)
     sample = pool.subsample(examples, generator)
     batch = sample.fetch(slice(0, len(sample)))
-    unknown = Estimate(math.nan, math.nan)
     if not isinstance(batch, tuple | list) or len(batch) != 2 or len(sample) < FEWEST:
         return unknown
     x, y = _inputs(batch[0], generator), _targets(batch[1])
@@ -107,17 +113,25 @@ def _scores(x: Tensor, y: Tensor, held: Tensor, kept: Tensor) -> Tensor:
 
 
 def _ridge(inside: Tensor, y: Tensor, outside: Tensor) -> Tensor:
-    """Ridge regression in its dual form, of the strength that generalised cross-validation picks."""
-    width = inside.shape[1]
-    values, vectors = torch.linalg.eigh(inside @ inside.T / width)
-    values, rotated = values.clamp_min(0), vectors.T @ y
-    best: tuple[float, Tensor] | None = None
+    """Ridge regression of the strength that generalised cross-validation picks.
+
+    By the eigenvalues of the smaller of the two Gram matrices.
+    """
+    rows, width = inside.shape
+    dual = rows < width
+    gram = inside @ inside.T if dual else inside.T @ inside
+    values, vectors = torch.linalg.eigh(gram / width)
+    kept = values > 1e-10 * values.max().clamp_min(1e-300)
+    values, vectors = values[kept], vectors[:, kept]
+    lengths = (values * width).sqrt()
+    answers = vectors.T @ y if dual else vectors.T @ (inside.T @ y) / lengths[:, None]
+    axes = outside @ (inside.T @ vectors) / lengths if dual else outside @ vectors
+    total, powers = float(y.square().sum()), answers.square().sum(1)
+    best = (math.inf, torch.zeros_like(values))
     for ridge in RIDGES:
         shrink = values / (values + ridge)
-        freedom = 1 - float(shrink.mean())
-        residual = float(((1 - shrink)[:, None] * rotated).square().sum())
-        score = residual / max(freedom, 1e-12) ** 2
-        if best is None or score < best[0]:
-            best = (score, rotated / (values + ridge)[:, None])
-    assert best is not None
-    return outside @ (inside.T @ (vectors @ best[1])) / width
+        residual = total - float(((2 * shrink - shrink.square()) * powers).sum())
+        score = residual / max(1 - float(shrink.sum()) / rows, 1e-12) ** 2
+        if score < best[0]:
+            best = (score, values.sqrt() / (values + ridge))
+    return axes @ (best[1][:, None] * answers) / math.sqrt(width)

@@ -6,6 +6,7 @@ is by itself enough for a training to be stuck.
 """
 
 from thalweg.diagnose.checks.look import MOST, PASSES
+from thalweg.diagnose.checks.state import check_state
 from thalweg.diagnose.checks.wiring import check_wiring
 
-__all__ = ["MOST", "PASSES", "check_wiring"]
+__all__ = ["MOST", "PASSES", "check_state", "check_wiring"]

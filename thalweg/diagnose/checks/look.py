@@ -170,8 +170,7 @@ class Look:
             mode = "train" if self.model.training else "eval"
             with torch.enable_grad(), placed.at(_values(placed), mode, SEED) as parameters:
                 loss = self._evaluate(self.batch)
-                slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
-            return self.trainable, list(slopes)
+                return self.trainable, _slopes(loss, parameters)
         except Exception:
             return [], None
         finally:
@@ -187,9 +186,7 @@ class Look:
                 if isinstance(self.loss, Tensor) and self.loss.requires_grad and parameters:
                     self.leaves = {id(leaf): leaf for leaf in _leaves(self.loss)}
                     if self.loss.numel() == 1:
-                        self.gradients = list(
-                            torch.autograd.grad(self.loss, parameters, allow_unused=True)
-                        )
+                        self.gradients = _slopes(self.loss, parameters)
         except Exception as error:
             self.failure = _sentence(error)
         if isinstance(self.loss, Tensor):
@@ -251,6 +248,11 @@ def rows_of(batch: Any, rows: Sequence[int]) -> Any:
         ),
         batch,
     )
+
+
+def _slopes(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:
+    slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [s.to_dense() if s is not None and s.is_sparse else s for s in slopes]
 
 
 def _batch_size(task: Task) -> int | None:
