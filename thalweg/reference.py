@@ -52,14 +52,14 @@ def resolve(text: str) -> Task | Path:
     if text.startswith(CASE):
         return _case(text)
     path = Path(text)
-    if text and path.is_dir():
+    if text and os.path.isdir(path):  # which also answers for a text that can be no path
         return _run_folder(path)
     before, colon, name = text.rpartition(":")
     if not colon:
         raise ReferenceError(_without_colon(text))
     if not before or not name or not all(part.isidentifier() for part in name.split(".")):
         raise ReferenceError(f"{text!r} must be {FORMS}")
-    if before.endswith(".py") or os.sep in before or "/" in before or Path(before).is_file():
+    if before.endswith(".py") or os.sep in before or "/" in before or os.path.isfile(before):
         return _called(text, _from_file(text, Path(before)), name, Path(before).name)
     return _called(text, _from_module(text, before), name, before)
 
@@ -95,12 +95,12 @@ def _without_colon(text: str) -> str:
     """Why a text without a colon, that is no folder, leads nowhere."""
     path = Path(text)
     if path.suffix == ".py":
-        if not path.is_file():
+        if not os.path.isfile(path):
             return _no_file(text, path)
         names = _functions(path)
         known = f" such as {text}:{names[0]}" if names else ""
         return f"{text} must name a callable in the file after a colon{known}"
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix in WEIGHTS:
             return (
                 f"{text} is a checkpoint, which holds weights but no task: "
@@ -116,7 +116,7 @@ def _without_colon(text: str) -> str:
 
 def _from_file(text: str, path: Path) -> ModuleType:
     """The module in a file; its folder can be imported from, as by ``python file.py``."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ReferenceError(_no_file(text, path))
     path = path.resolve()
     name = path.stem
@@ -153,7 +153,9 @@ def _from_module(text: str, name: str) -> ModuleType:
         missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
         if missing and (name == missing or name.startswith(f"{missing}.")):
             file = Path(f"{name}.py")
-            hint = f"; did you mean {file}:{text.rpartition(':')[2]}?" if file.is_file() else ""
+            hint = (
+                f"; did you mean {file}:{text.rpartition(':')[2]}?" if os.path.isfile(file) else ""
+            )
             raise ReferenceError(f"{text} leads nowhere: no module {missing}{hint}") from error
         found = importlib.util.find_spec(name) if "." not in name else None
         origin = None if found is None else found.origin
@@ -213,7 +215,7 @@ def _ours(filename: str) -> bool:
 
 def _no_file(text: str, path: Path) -> str:
     folder = path.parent
-    beside = [p.name for p in folder.glob("*.py")] if folder.is_dir() else []
+    beside = [p.name for p in folder.glob("*.py")] if os.path.isdir(folder) else []
     return f"{text} leads nowhere: there is no file {path}{_nearest(path.name, beside)}"
 
 

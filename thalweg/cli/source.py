@@ -85,10 +85,10 @@ def check_writable(path: Path | None, option: str = "--report") -> None:
     """Refuse a file that could not be written, before much time is spent on what it will say."""
     if path is None:
         return
-    if path.is_dir():
+    if os.path.isdir(path):
         raise FolderError(f"{option} must be a file, but {path} is a folder")
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise FolderError(f"{option} must be in a folder that exists, but {folder} does not")
     if not os.access(folder, os.W_OK):
         raise FolderError(f"{option} must be in a folder that can be written, but {folder} cannot")
