@@ -34,6 +34,9 @@ class Estimate:
     def __float__(self) -> float:
         return self.value
 
+    def __neg__(self) -> "Estimate":
+        return Estimate(-self.value, self.error, self.unit, self.cost)
+
     def __str__(self) -> str:
         unit = "" if self.unit == "1" else f" {self.unit}"
         if not math.isfinite(self.value) or self.error == 0:

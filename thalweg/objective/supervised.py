@@ -154,10 +154,13 @@ class Supervised(Objective):
 
     def batch_loss(self, batch: Any) -> Tensor:
         """The scalar loss of a batch at the parameters where the model stands placed."""
-        if self._batch_loss is not None:
-            return self._batch_loss(self.placed.model, batch)
-        assert self._loss is not None
-        return self._loss(self.placed.model(batch[0]), batch[1])
+        try:
+            if self._batch_loss is not None:
+                return self._batch_loss(self.placed.model, batch)
+            assert self._loss is not None
+            return self._loss(self.placed.model(batch[0]), batch[1])
+        except Exception as error:
+            raise _explained(error, batch, self._start.dtype, self._loss is not None) from error
 
     def bytes_per_example(self) -> float:
         """Memory of the graph that a Hessian-vector product keeps, for each example: measured."""
@@ -241,10 +244,7 @@ class Supervised(Objective):
                 "train must give pairs (input, target) for loss(output, target), but gives "
                 f"{_shape(batch)}: use batch_loss(model, batch) for anything else"
             )
-        try:
-            loss = self._loss_at(self.placed, self._start, batch)
-        except Exception as error:
-            raise _explained(error, batch, self._start.dtype, self._loss is not None) from error
+        loss = self._loss_at(self.placed, self._start, batch)
         if not isinstance(loss, Tensor) or loss.ndim and loss.numel() != 1:
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ModelError(

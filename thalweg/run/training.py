@@ -68,7 +68,8 @@ class Training:
     Made by :meth:`of`; it copies model, optimizer (with its state), schedule and random state. With
     the default seed it takes, bit for bit, the steps that the user's own loop would take from here;
     another seed changes the order of the data and the masks of dropout. Cures change ``optimizer``,
-    ``batch_size``, ``model`` in place, or set ``before_step``.
+    ``batch_size``, ``model`` in place, or add to ``before_step`` (called before each step) and
+    ``before_update`` (called between the backward pass and the optimizer's step).
 
     Attributes:
         model, optimizer, schedule: the copies.
@@ -91,6 +92,7 @@ class Training:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.batch_size = task.batch_size
         self.before_step: list[Callable[[Training], None]] = []
+        self.before_update: list[Callable[[Training], None]] = []
         self.losses: list[float] = []
         self.examples_seen = 0
         self.population = population(task.train)
@@ -156,27 +158,43 @@ class Training:
                     p.copy_(point[begin : begin + p.numel()].view(p.shape))
                     begin += p.numel()
 
+    def evaluate(self, examples: Examples, *, chunk: int = 1024) -> float:
+        """Mean loss over the examples in evaluation mode, without weight decay."""
+        modes = [(m, m.training) for m in self.model.modules()]
+        total = 0.0
+        with self._at_home(), torch.no_grad():
+            self.model.eval()
+            try:
+                for batch, length in examples.chunks(chunk):
+                    total += float(self._loss(_on_device(batch, self.model))) * length
+            finally:
+                for module, training in modes:
+                    module.training = training
+        return total / len(examples)
+
     def rebuild(self, make: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]) -> None:
-        """Replace the optimizer; the schedule, which belonged to the old one, ends."""
-        self.optimizer = make([{"params": g["params"]} for g in self.optimizer.param_groups])
+        """Replace the optimizer by what ``make`` gives for its groups, with their rate and decay.
+
+        The schedule belonged to the old one and ends.
+        """
+        kept = ("params", "lr", "weight_decay")
+        groups = [{k: g[k] for k in kept if k in g} for g in self.optimizer.param_groups]
+        self.optimizer = make(groups)
         self.schedule = None
 
     def _step(self, batch: Any) -> None:
         for change in self.before_step:
             change(self)
-        task = self.task
         batch = _on_device(batch, self.model)
 
         def closure() -> Tensor:
             self.optimizer.zero_grad()
-            if task.batch_loss is not None:
-                loss = task.batch_loss(self.model, batch)
-            else:
-                assert task.loss is not None
-                loss = task.loss(self.model(batch[0]), batch[1])
+            loss = self._loss(batch)
             if loss.requires_grad:
                 loss.backward()
             self.examples_seen += batch_length(batch)
+            for change in self.before_update:
+                change(self)
             return loss
 
         if isinstance(self.optimizer, torch.optim.LBFGS):
@@ -190,6 +208,12 @@ class Training:
             else:
                 self.schedule.step()
         self.losses.append(float(loss.detach()))
+
+    def _loss(self, batch: Any) -> Tensor:
+        if self.task.batch_loss is not None:
+            return self.task.batch_loss(self.model, batch)
+        assert self.task.loss is not None
+        return self.task.loss(self.model(batch[0]), batch[1])
 
     def _next_batch(self) -> Any:
         if self._iterator is None:

@@ -1,0 +1,34 @@
+"""The data or the model do not allow a better fit."""
+
+from thalweg.diagnose import cures
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import settled, better_known, fits_poorly, flat, no_signal
+from thalweg.estimate import Evidence
+
+__all__ = ["cannot_fit"]
+
+
+def cannot_fit(evidence: Evidence) -> Finding | None:
+    """Settled, hardly better than a constant predictor, and nothing better is known."""
+    probability = t.both(
+        t.either(settled(evidence), 0.8 * no_signal(evidence)),
+        fits_poorly(evidence),
+        t.opposite(better_known(evidence)),
+        t.opposite(flat(evidence)),
+    )
+    sentence = (
+        f"The fit explains {evidence.value('explained'):.0%} of the loss of a constant predictor, "
+        f"and nothing leads further down: the inputs say too little about the targets (label signal "
+        f"{evidence.measured('label_signal')}), or the model is too small."
+    )
+    return judged(
+        Cause.CANNOT_FIT,
+        probability,
+        sentence,
+        evidence,
+        ("explained", "label_signal", "descent_fall", "escape_fall", "one_batch_fall"),
+        (cures.look_at_data(), cures.larger_model()),
+    )

@@ -1,0 +1,38 @@
+"""The run falls, and no change tried falls much faster."""
+
+import math
+
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import falls, lower_wins, overfits, pace, spiky, too_slow
+from thalweg.estimate import Evidence
+
+__all__ = ["healthy"]
+
+
+def healthy(evidence: Evidence) -> Finding | None:
+    """Falls clearly, at a fair share of the best fall seen, and held-out loss does not rise."""
+    speed = pace(evidence)
+    probability = t.both(
+        falls(evidence),
+        0.7 if math.isnan(speed.value) else t.above(speed, t.PACE),
+        t.opposite(too_slow(evidence)),
+        t.opposite(overfits(evidence)),
+        t.opposite(spiky(evidence)),
+        t.opposite(lower_wins(evidence)),
+    )
+    share = evidence.value("unchanged_fall")
+    sentence = (
+        f"The loss falls: by {share:.0%} of its range over the next "
+        f"{evidence.value('continuation_steps'):.0f} steps as they are, "
+        f"{speed.value:.0%} of the best that anything tried here reached."
+    )
+    return judged(
+        Cause.HEALTHY,
+        probability,
+        sentence,
+        evidence,
+        ("unchanged_fall", "descent_fall", "lower_rate_fall", "raised_rate_fall", "stability"),
+    )

@@ -1,0 +1,30 @@
+"""A minimum, although better is reachable."""
+
+from thalweg.diagnose import cures
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import settled, better_known, flat
+from thalweg.estimate import Evidence
+
+__all__ = ["local_minimum"]
+
+
+def local_minimum(evidence: Evidence) -> Finding | None:
+    """Settled in a bowl, and a lower loss is known."""
+    probability = t.both(settled(evidence), better_known(evidence), t.opposite(flat(evidence)))
+    escape, earlier = evidence.value("escape_fall"), evidence.value("earlier_fall")
+    if escape > t.BETTER:
+        known = f"noise and descent from here end lower by {escape:.0%} of the range"
+    else:
+        known = f"the run was lower before, by {earlier:.0%} of the range"
+    sentence = f"A local minimum: nothing near leads down, but {known}."
+    return judged(
+        Cause.LOCAL_MINIMUM,
+        probability,
+        sentence,
+        evidence,
+        ("descent_fall", "nudge_fall", "negative_curvature", "escape_fall", "earlier_fall"),
+        (cures.restart(), cures.perturb(1.0), cures.perturb(0.3)),
+    )

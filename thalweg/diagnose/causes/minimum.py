@@ -1,0 +1,38 @@
+"""A minimum, and nothing better was found."""
+
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import settled, better_known, fits_poorly, overfits
+from thalweg.estimate import Evidence
+
+__all__ = ["minimum"]
+
+
+def minimum(evidence: Evidence) -> Finding | None:
+    """Settled, with no better loss known, and a fit that is more than a constant."""
+    searched = 1.0 if "escape_fall" in evidence else 0.75
+    probability = t.both(
+        settled(evidence),
+        t.opposite(better_known(evidence)),
+        t.opposite(fits_poorly(evidence)),
+        t.opposite(overfits(evidence)),
+        searched,
+    )
+    tried = (
+        "the escape probe found nothing lower"
+        if "escape_fall" in evidence
+        else "no escape probe was made"
+    )
+    sentence = (
+        f"A minimum of what is descended (weight decay included): descent from here falls by "
+        f"{max(evidence.value('descent_fall'), 0.0):.1g} of the range at most, and {tried}."
+    )
+    return judged(
+        Cause.MINIMUM,
+        probability,
+        sentence,
+        evidence,
+        ("descent_fall", "nudge_fall", "negative_curvature", "escape_fall", "explained"),
+    )

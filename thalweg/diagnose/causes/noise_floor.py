@@ -1,0 +1,40 @@
+"""The noise throws the run about as far as the gradient pulls it."""
+
+from thalweg.diagnose import cures
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import lower_wins, noisy, diverges, spiky
+from thalweg.estimate import Evidence
+
+__all__ = ["noise_floor"]
+
+
+def noise_floor(evidence: Evidence) -> Finding | None:
+    """Stands still as it is while a tenth of the rate ends lower, and the noise makes the step's second-order term."""
+    probability = t.both(
+        noisy(evidence),
+        lower_wins(evidence),
+        t.opposite(diverges(evidence)),
+        t.opposite(spiky(evidence)),
+    )
+    sentence = (
+        f"Noise of the mini-batches holds the loss up: {evidence.value('noise_share'):.0%} of the "
+        f"second-order term of a step is noise. As it is, the run falls by "
+        f"{evidence.measured('unchanged_fall')}; at a tenth of the rate by "
+        f"{evidence.value('lower_rate_fall'):.1%}."
+    )
+    return judged(
+        Cause.NOISE_FLOOR,
+        probability,
+        sentence,
+        evidence,
+        ("noise_share", "step", "gradient_signal", "unchanged_fall", "lower_rate_fall"),
+        (
+            cures.learning_rate(0.1),
+            cures.batch_size(8),
+            cures.decay_rate(),
+            cures.learning_rate(0.3),
+        ),
+    )

@@ -1,0 +1,41 @@
+"""Nearly flat ground, far above what can be reached."""
+
+from thalweg.diagnose import cures
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import flat, no_slope, settled, better_known, fits_poorly
+from thalweg.estimate import Evidence
+
+__all__ = ["plateau"]
+
+
+def plateau(evidence: Evidence) -> Finding | None:
+    """Still or without slope, with dead or saturated layers, and better is reachable."""
+    probability = t.both(
+        t.either(settled(evidence), no_slope(evidence)),
+        flat(evidence),
+        t.either(better_known(evidence), 0.9 * fits_poorly(evidence)),
+    )
+    dead, stuck = evidence.value("dead_share"), evidence.value("saturated_share")
+    layers = []
+    if dead > 0.3:
+        layers.append(f"{dead:.0%} of the units of a layer are dead")
+    if stuck > 0.3:
+        layers.append(f"{stuck:.0%} of the units of a layer are saturated")
+    if not layers:
+        layers.append("the output hardly depends on the input")
+    sentence = (
+        f"A plateau: {' and '.join(layers)}, and a move as large as the whole initialisation would "
+        f"change the loss by {evidence.value('gradient_reach'):.1g} of its range along the slope."
+    )
+    return judged(
+        Cause.PLATEAU,
+        probability,
+        sentence,
+        evidence,
+        ("dead_share", "saturated_share", "output_spread", "gradient_reach", "gradient_drop",
+         "escape_fall"),
+        (cures.restart(), cures.perturb(1.0), cures.adam()),
+    )

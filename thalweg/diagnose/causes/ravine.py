@@ -1,0 +1,38 @@
+"""Steep walls keep the rate small while the floor barely slopes."""
+
+from thalweg.diagnose import cures
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import best_fall, falls_at_all, lower_wins, pace, still, spiky
+from thalweg.estimate import Evidence
+
+__all__ = ["ravine"]
+
+
+def ravine(evidence: Evidence) -> Finding | None:
+    """The rate cannot be raised, a lower one is slower, and L-BFGS from here falls many times further."""
+    best, speed = best_fall(evidence), pace(evidence)
+    probability = t.both(
+        t.above(evidence.measured("stability"), t.NEAR_LIMIT),
+        t.below(speed, t.PACE),
+        t.above(best, t.WORTH),
+        t.opposite(lower_wins(evidence)),
+        t.opposite(still(evidence)),
+        t.opposite(spiky(evidence)),
+        falls_at_all(evidence),
+    )
+    sentence = (
+        f"A ravine: stability is {evidence.measured('stability')}, so the rate can hardly be "
+        f"raised, and the run falls by {evidence.value('unchanged_fall'):.1g} of the range where "
+        f"descent that knows the curvature falls by {best.value:.1g} at a like cost."
+    )
+    return judged(
+        Cause.RAVINE,
+        probability,
+        sentence,
+        evidence,
+        ("stability", "unchanged_fall", "descent_fall", "krylov_drop", "conditioning"),
+        (cures.adam(), cures.momentum(0.9), cures.scale_inputs()),
+    )

@@ -1,0 +1,28 @@
+"""Rare steps throw the loss far up."""
+
+from thalweg.diagnose import cures
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import spiky, diverges
+from thalweg.estimate import Evidence
+
+__all__ = ["spikes"]
+
+
+def spikes(evidence: Evidence) -> Finding | None:
+    """Jumps far outside the usual spread, rare and high, which come back."""
+    sentence = (
+        f"Rare steps throw the loss up by {evidence.value('jump'):.0f} times its usual spread, "
+        f"{evidence.value('jump_height'):.0%} of its range, in "
+        f"{evidence.value('jump_share'):.1%} of the steps."
+    )
+    return judged(
+        Cause.SPIKES,
+        t.both(spiky(evidence), t.opposite(diverges(evidence))),
+        sentence,
+        evidence,
+        ("jump", "jump_height", "jump_share", "unchanged_fall"),
+        (cures.clip(), cures.learning_rate(0.1), cures.adam(), cures.look_at_examples()),
+    )

@@ -1,0 +1,33 @@
+"""The rate is far below what the curvature allows."""
+
+from thalweg.diagnose import cures
+from thalweg.diagnose import thresholds as t
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.signs import too_slow
+from thalweg.estimate import Evidence
+
+__all__ = ["step_too_small"]
+
+
+def step_too_small(evidence: Evidence) -> Finding | None:
+    """Stability far below 1, a slope to go down, and a raised rate that falls several times faster."""
+    raised = evidence.value("raised_by")
+    sentence = (
+        f"The learning rate is far too small: stability is {evidence.measured('stability')}, where "
+        f"1 is the limit. Raised {raised:.3g} times, the loss falls by "
+        f"{evidence.value('raised_rate_fall'):.1%} of its range in the same steps, instead of "
+        f"{evidence.value('unchanged_fall'):.2g}."
+    )
+    options = [cures.adam()]
+    if raised > 1:
+        options = [cures.learning_rate(raised), cures.learning_rate(raised / 3), cures.adam()]
+    return judged(
+        Cause.STEP_TOO_SMALL,
+        too_slow(evidence),
+        sentence,
+        evidence,
+        ("stability", "unchanged_fall", "raised_rate_fall", "raised_by", "gradient_reach"),
+        options,
+    )

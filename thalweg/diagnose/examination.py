@@ -1,0 +1,206 @@
+"""The state of one diagnosis: what is examined, what was measured, what may still be spent."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from thalweg.errors import DataError
+from thalweg.estimate import Curve, Estimate, Evidence
+from thalweg.objective.examples import Examples, batch_length
+from thalweg.objective.supervised import Supervised
+from thalweg.run.training import Training
+from thalweg.run.view import OptimizerView
+from thalweg.task import Task
+from thalweg.trajectory import Trajectory
+
+__all__ = ["SAMPLE", "Examination", "fan_in_scales", "plain_history", "step_size"]
+
+SAMPLE = 2048
+"""Examples that a diagnosis measures on; more are drawn from, by a seed."""
+
+
+@dataclass
+class Examination:
+    """What a diagnosis works on. Estimates and curves are added as they are bought.
+
+    Attributes:
+        task: the user's; read only.
+        objective: the loss that is descended, decay included, on at most SAMPLE examples.
+        test: held-out examples, or None.
+        view: the optimizer's.
+        point: where the model stands, flat.
+        batch_size: examples a step.
+        population: examples in the training data.
+        budget: gradient evaluations over the training data that may be spent.
+        seed: of every draw.
+        tick: called with a word as each piece of work begins.
+    """
+
+    task: Task
+    objective: Supervised
+    test: Examples | None
+    view: OptimizerView
+    point: Tensor
+    batch_size: int
+    population: int
+    budget: float
+    seed: int
+    tick: Callable[[str], None]
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    falls: dict[str, Estimate] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    directions: dict[str, Tensor] = field(default_factory=dict)
+    lowest: float = math.inf
+    spent: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        *,
+        budget: float,
+        seed: int = 0,
+        sample: int = SAMPLE,
+        memory: int = 2**30,
+        tick: Callable[[str], None] = lambda word: None,
+    ) -> "Examination":
+        """Look at a task and draw the sample; nothing is measured yet."""
+        generator = torch.Generator().manual_seed(seed)
+        everything = Examples.of(task.train)
+        batch_size = step_size(task, everything.population)
+        some = everything.subsample(max(sample, min(batch_size, 4 * sample)), generator)
+        noisy = any(isinstance(m, _BatchNorm) and m.training for m in task.model.modules())
+        objective = Supervised(
+            task.model,
+            task.loss,
+            some,
+            batch_loss=task.batch_loss,
+            mode="batch" if noisy else "eval",
+            chunk=min(batch_size, some.length) if noisy else None,
+            memory=memory,
+            seed=seed,
+        )
+        view = OptimizerView.of(task)
+        objective.decay = view.decay
+        test = None
+        if task.test is not None:
+            test = Examples.of(task.test, name="test").subsample(sample, generator)
+        examination = cls(
+            task,
+            objective,
+            test,
+            view,
+            objective.point(),
+            batch_size,
+            everything.population,
+            budget,
+            seed,
+            tick,
+        )
+        if some.length < everything.population:
+            examination.notes.append(
+                f"measured on {some.length} of {everything.population} examples, drawn by seed "
+                f"{seed}: the errors say what that leaves open"
+            )
+        if objective.placed.restore:
+            examination.notes.append(
+                "the loss reads your model's own objects, so it was evaluated on them; they are as "
+                "before"
+            )
+        if not view.known:
+            examination.notes.append(
+                f"{type(task.optimizer).__name__} is not known here: the stability of its steps is "
+                "judged as if it were plain SGD"
+            )
+        return examination
+
+    @property
+    def share(self) -> float:
+        """What one evaluation on the sample costs in evaluations over the training data."""
+        return self.objective.data.length / self.population
+
+    @property
+    def left(self) -> float:
+        """Gradient evaluations over the training data that may still be spent."""
+        return self.budget - self.spent
+
+    def generator(self, purpose: int) -> torch.Generator:
+        """A stream of random numbers of its own for each purpose."""
+        return torch.Generator().manual_seed(1_000_003 * self.seed + purpose)
+
+    def training(self) -> Training:
+        """A fork of the user's training, with the user's own random state."""
+        return Training.of(self.task, lent=self.objective.placed.restore)
+
+    def add(self, name: str, estimate: Estimate, *, charge: bool = True) -> Estimate:
+        """Keep an Estimate whose cost is in evaluations on the sample, and charge for it."""
+        cost = estimate.cost * self.share if charge else 0.0
+        kept = Estimate(estimate.value, estimate.error, estimate.unit, cost)
+        self.estimates[name] = kept
+        self.spent += cost
+        return kept
+
+    def add_fall(self, name: str, fall: float, error: float, cost: float) -> None:
+        """Keep a fall of the loss, in its unit, and what it cost over the training data.
+
+        :meth:`evidence` gives all falls as shares of the range of the loss.
+        """
+        self.falls[name] = Estimate(fall, error, "of the range", cost)
+        self.spent += cost
+
+    def evidence(self, scale: Estimate) -> Evidence:
+        """Everything so far; falls as shares of ``scale``, the range of the loss."""
+        relative = {
+            name: Estimate(
+                fall.value / scale.value if scale.value > 0 else math.nan,
+                fall.error / scale.value if scale.value > 0 else math.nan,
+                fall.unit,
+                fall.cost,
+            )
+            for name, fall in self.falls.items()
+        }
+        return Evidence({**self.estimates, "range": scale, **relative}, dict(self.curves))
+
+
+def step_size(task: Task, population: int) -> int:
+    """Number of examples that one step of the task's training sees."""
+    if isinstance(task.train, DataLoader):
+        size = task.train.batch_size or getattr(task.train.batch_sampler, "batch_size", None)
+        if size is None:
+            size = batch_length(next(iter(task.train)))
+    else:
+        size = task.batch_size or population
+        if size > population:
+            raise DataError(
+                f"batch_size must not exceed the {population} examples of train, but is {size}"
+            )
+    return min(int(size), population)
+
+
+def fan_in_scales(model: nn.Module) -> Tensor:
+    """The usual size of a fresh weight at every trainable coordinate.
+
+    1/√fan_in for matrices; for vectors their own root mean square, at least 0.1.
+    """
+    scales = []
+    for p in model.parameters():
+        if p.requires_grad:
+            typical = float(p.detach().norm()) / p.numel() ** 0.5
+            size = p.shape[1:].numel() ** -0.5 if p.ndim > 1 else max(0.1, typical)
+            scales.append(torch.full((p.numel(),), size, dtype=p.dtype, device=p.device))
+    return torch.cat(scales)
+
+
+def plain_history(history: Any) -> tuple[float, ...]:
+    """The losses of a history: a sequence, or the ``loss`` column of a Trajectory."""
+    if history is None:
+        return ()
+    values = history["loss"].values if isinstance(history, Trajectory) else history
+    return tuple(float(value) for value in values)

@@ -1,0 +1,172 @@
+"""Signs that several causes share, each a pure function of Evidence giving a probability."""
+
+import math
+
+from thalweg.diagnose import thresholds as t
+from thalweg.estimate import Estimate, Evidence
+
+__all__ = [
+    "best_fall",
+    "better_known",
+    "bowl",
+    "diverges",
+    "falls",
+    "falls_at_all",
+    "fits_poorly",
+    "flat",
+    "lower_wins",
+    "no_signal",
+    "no_slope",
+    "noisy",
+    "overfits",
+    "pace",
+    "settled",
+    "spiky",
+    "steady",
+    "still",
+    "too_slow",
+    "way_down",
+]
+
+_OTHERS = ("descent_fall", "lower_rate_fall", "raised_rate_fall", "krylov_drop", "curvature_drop")
+
+
+def steady(evidence: Evidence, name: str) -> Estimate:
+    """A fall whose scatter is taken as no wider than itself: wider is noise, not hope."""
+    fall = evidence.measured(name)
+    return Estimate(fall.value, min(fall.error, abs(fall.value)))
+
+
+def best_fall(evidence: Evidence) -> Estimate:
+    """The largest fall that any way from here has shown, probes apart."""
+    names = ("unchanged_fall", *_OTHERS)
+    found = [evidence[n] for n in names if n in evidence and math.isfinite(evidence.value(n))]
+    return max(found, key=lambda fall: fall.value, default=Estimate(math.nan, math.nan))
+
+
+def pace(evidence: Evidence) -> Estimate:
+    """Fall of the unchanged run as a share of the best fall."""
+    best, own = best_fall(evidence), evidence.measured("unchanged_fall")
+    if math.isinf(own.value):
+        return Estimate(-math.inf)
+    if not best.value > 0:
+        return Estimate(math.nan, math.nan)
+    return Estimate(own.value / best.value, own.error / best.value)
+
+
+def falls(evidence: Evidence) -> float:
+    """The unchanged run falls, beyond its scatter, by more than nothing."""
+    return t.above(evidence.measured("unchanged_fall"), t.STILL)
+
+
+def still(evidence: Evidence) -> float:
+    """Neither the run at any rate nor descent from here goes down."""
+    names = ("unchanged_fall", "lower_rate_fall", "raised_rate_fall", "descent_fall")
+    if "descent_fall" not in evidence:
+        return 0.0
+    return min(t.below(steady(evidence, n), t.STILL) for n in names if n in evidence)
+
+
+def way_down(evidence: Evidence) -> float:
+    """From where the run stands still, negative curvature or a nudge leads down."""
+    drops = [evidence.measured(name) for name in ("curvature_drop", "nudge_fall")]
+    return max(t.above(drop, t.SADDLE_DROP) for drop in drops)
+
+
+def settled(evidence: Evidence) -> float:
+    """Still, with no way down at hand: an apparent minimum, or a plateau."""
+    return t.both(still(evidence), t.opposite(way_down(evidence)))
+
+
+def flat(evidence: Evidence) -> float:
+    """Units are dead or saturated, or the output is one for all: flat ground rather than a bowl."""
+    return t.either(
+        t.above(evidence.measured("dead_share"), t.FLAT_SHARE),
+        t.above(evidence.measured("saturated_share"), t.FLAT_SHARE),
+    )
+
+
+def no_slope(evidence: Evidence) -> float:
+    """A move as large as the whole initialisation would not change the loss along the slope."""
+    return t.below(evidence.measured("gradient_reach"), t.REACH)
+
+
+def bowl(evidence: Evidence) -> float:
+    """The smallest eigenvalue is positive beyond its error: a strict minimum."""
+    low = evidence.measured("bottom_eigenvalue")
+    return low.confidence_above(0.0) if low.value > 3 * low.error else 0.0
+
+
+def noisy(evidence: Evidence) -> float:
+    """The noise of the mini-batches makes most of the second-order term of a step."""
+    return t.above(evidence.measured("noise_share"), t.NOISE_SHARE)
+
+
+def lower_wins(evidence: Evidence) -> float:
+    """A tenth of the rate falls, and further than the run as it is, beyond the scatter of both."""
+    lower, own = evidence.measured("lower_rate_fall"), evidence.measured("unchanged_fall")
+    if math.isinf(own.value):
+        own = Estimate(-1.0)
+    ahead = Estimate(lower.value - own.value, math.hypot(lower.error, own.error))
+    return t.both(
+        t.above(lower, t.STILL), t.above(ahead, t.STILL), t.above(lower, t.AHEAD * max(own.value, 1e-9))
+    )
+
+
+def falls_at_all(evidence: Evidence) -> float:
+    """The unchanged run goes down, however little."""
+    return evidence.measured("unchanged_fall").confidence_above(0.0)
+
+
+def diverges(evidence: Evidence) -> float:
+    """Continued unchanged, the loss ends above its start by the range or more."""
+    return t.above(-evidence.measured("unchanged_fall"), t.RISE)
+
+
+def too_slow(evidence: Evidence) -> float:
+    """Far inside the stability limit, on a slope, with a raised rate several times faster."""
+    own = max(evidence.value("unchanged_fall"), 0.0)
+    raised = steady(evidence, "raised_rate_fall")
+    return t.both(
+        t.below(evidence.measured("stability"), t.TINY_STABILITY),
+        t.above(raised, t.WORTH),
+        t.above(raised, max(t.SEVERAL * own, 1e-9)),
+        t.opposite(no_slope(evidence)),
+    )
+
+
+def spiky(evidence: Evidence) -> float:
+    """Jumps of the loss that are high, rare, and come back."""
+    return t.both(
+        t.above(evidence.measured("jump"), t.SPIKE),
+        t.above(evidence.measured("jump_height"), t.SPIKE_HEIGHT),
+        t.below(evidence.measured("jump_share"), t.RARE),
+        t.opposite(still(evidence)),
+    )
+
+
+def overfits(evidence: Evidence) -> float:
+    """Held-out loss stands above training loss and does not fall with it."""
+    rise = evidence.measured("test_rise")
+    return t.both(
+        t.above(evidence.measured("test_gap"), t.GAP),
+        t.above(rise, t.TEST_RISE),
+    )
+
+
+def fits_poorly(evidence: Evidence) -> float:
+    """The fit explains next to nothing of the constant predictor's loss."""
+    return t.below(evidence.measured("explained"), t.EXPLAINED)
+
+
+def no_signal(evidence: Evidence) -> float:
+    """Neither a linear predictor nor neighbours see a relation of inputs and targets."""
+    return t.below(evidence.measured("label_signal"), t.SIGNAL)
+
+
+def better_known(evidence: Evidence) -> float:
+    """A lower loss is known: seen earlier in the run, or reached by the escape probe."""
+    return t.either(
+        t.above(evidence.measured("earlier_fall"), t.BETTER),
+        t.above(evidence.measured("escape_fall"), t.BETTER),
+    )

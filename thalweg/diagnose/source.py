@@ -1,0 +1,96 @@
+"""What a diagnosis or a race starts from: a Task, a factory, a run folder, a checkpoint."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from thalweg.diagnose.history import history_estimates
+from thalweg.errors import FolderError, UsageError
+from thalweg.estimate import Evidence
+from thalweg.record.folder import RunFolder, read_weights
+from thalweg.task import Task
+
+__all__ = ["HistoryOnly", "task_of"]
+
+
+@dataclass(frozen=True)
+class HistoryOnly:
+    """What a run folder tells without its task."""
+
+    evidence: Evidence
+    notes: tuple[str, ...]
+    name: str
+
+
+def task_of(
+    source: Task | Callable[[], Task] | str | Path,
+    *,
+    task: Task | None = None,
+    checkpoint: str | Path | None = None,
+) -> Task | HistoryOnly:
+    """The Task that a source means, at the state that it means; a run's history without one.
+
+    The models and optimizers of tasks given are copied before other weights are loaded.
+    """
+    if isinstance(source, Task):
+        found = source
+    elif isinstance(source, str | Path):
+        return _of_folder(Path(source), task, checkpoint)
+    elif callable(source):
+        found = source()
+        if not isinstance(found, Task):
+            raise UsageError(f"the factory must return a Task, but returned {type(found).__name__}")
+    else:
+        raise UsageError(
+            f"source must be a Task, a factory of one or a run folder, not {type(source).__name__}"
+        )
+    return found if checkpoint is None else _with_weights(found, Path(checkpoint))
+
+
+def _of_folder(path: Path, task: Task | None, checkpoint: str | Path | None) -> Task | HistoryOnly:
+    run = RunFolder.open(path)
+    metrics = run.metrics()
+    if task is None:
+        estimates, curves = history_estimates(metrics)
+        note = (
+            "judged from the history of the run alone, as its task was not given: pass task= or "
+            "--task for a whole diagnosis"
+        )
+        return HistoryOnly(Evidence(estimates, curves), (note, *metrics.notes), path.name)
+    task = replace(task, history=metrics, name=path.name)
+    if checkpoint is not None:
+        return _with_weights(task, Path(checkpoint))
+    step = run.latest_checkpoint()
+    if step is None:
+        return task
+    task = _copied(task)
+    run.load_checkpoint(step, task.model, task.optimizer)
+    return task
+
+
+def _with_weights(task: Task, path: Path) -> Task:
+    weights = read_weights(path)
+    task = _copied(task)
+    own = task.model.state_dict()
+    for name, value in own.items():
+        if name not in weights:
+            raise FolderError(f"{path.name} must hold every weight of the model, but lacks {name}")
+        if weights[name].shape != value.shape:
+            raise FolderError(
+                f"{path.name} must fit the model, but holds {name} of shape "
+                f"{tuple(weights[name].shape)} where the model has {tuple(value.shape)}"
+            )
+    extra = [name for name in weights if name not in own]
+    if extra:
+        raise FolderError(f"{path.name} must fit the model, which has no {extra[0]}")
+    with torch.no_grad():
+        task.model.load_state_dict(dict(weights))
+    return task
+
+
+def _copied(task: Task) -> Task:
+    model, optimizer, schedule = copy.deepcopy((task.model, task.optimizer, task.schedule))
+    return replace(task, model=model, optimizer=optimizer, schedule=schedule)

@@ -1,0 +1,123 @@
+"""Every number that a verdict turns on, in one place, dimensionless, each with its reason.
+
+Falls are shares of the range of the loss: from the best constant predictor to the lowest loss known.
+"""
+
+import math
+from statistics import NormalDist
+
+from thalweg.estimate import Estimate
+
+__all__ = ["above", "below", "both", "either", "opposite"]
+
+STILL = 0.005
+"""A fall below this share of the range is none. Converged runs show 1e-7 to 1e-3 in a continuation,
+runs that go on 1e-2 and more."""
+
+WORTH = 0.01
+"""A fall that another rate or descent must reach for its way to count as open."""
+
+PACE = 0.2
+"""A run is slow that falls by less than this share of what thirty steps of L-BFGS or the best other
+arm reach from the same point. Healthy runs reach 0.4 to 1, ravines 0.001 to 0.1."""
+
+TINY_STABILITY = 0.05
+"""THEORY.md, section 4: a step is too small where stability is far below 0.1 and a raised rate falls
+several times faster."""
+
+SEVERAL = 3.0
+"""'Several times' in the above."""
+
+NEAR_LIMIT = 0.15
+"""A rate that can be raised at most six times is held by the walls of the valley: a ravine's sign.
+THEORY.md, section 4, gives 0.05 to 1."""
+
+EDGE = 0.4
+"""Stability from which full-batch steps are seen to bounce: 1 by theory at a fixed point; half of a
+two-cycle's points lie where the curvature is lower."""
+
+NOISE_SHARE = 0.5
+"""Noise makes more of the second-order term of a step than the gradient does."""
+
+SADDLE_DROP = 0.02
+"""A fall along negative curvature or from a nudge that is worth the name of a way out."""
+
+BETTER = 0.02
+"""A probe or the history must have been lower by this for a minimum to be called local."""
+
+REACH = 0.01
+"""Slope times the usual length of a fresh weight vector: below this share of the range a move as
+large as the whole initialisation would not change the loss: flat ground. Runs on a slope have 0.2
+to 1, saturated networks 1e-6 and less."""
+
+EXPLAINED = 0.1
+"""Share of the constant predictor's loss that is explained (R², McFadden's pseudo-R²), below which
+nothing was learnt. A verdict needs signs beside it."""
+
+RISE = 1.0
+"""A rise by the whole range within a continuation is a divergence."""
+
+SPIKE = 15.0
+"""Spreads by which a loss must stand above both neighbours' medians; sampling gives 3 to 6."""
+
+SPIKE_HEIGHT = 0.15
+"""The same as a share of the range, so that smooth runs, whose spread is rounding, have no spikes."""
+
+RARE = 0.1
+"""Spikes in more steps than this are the noise itself."""
+
+GAP = 0.05
+"""Held-out loss above training loss, as a share of the range, from which fits are too close."""
+
+TEST_RISE = 0.002
+"""Rise of the held-out loss over a continuation, as a share of the range."""
+
+FLAT_SHARE = 0.65
+"""Share of a layer's units that are dead or stuck at an end: a third is usual under ReLU, nearly all
+block the layer."""
+
+AHEAD = 1.5
+"""A tenth of the rate must fall this many times further than the run to be called better."""
+
+SIGNAL = 0.03
+"""Held-out R² of simple predictors; shuffled labels give 0 within 0.01 to 0.03."""
+
+SOFTNESS = 0.25
+"""No threshold is known better than to a quarter of itself: a margin is told in these units, with
+the Estimate's own error added in quadrature."""
+
+_NORMAL = NormalDist()
+
+
+def above(estimate: Estimate, threshold: float) -> float:
+    """Probability that the Estimate lies above a positive threshold; 0 where it was not measured."""
+    value, error = estimate.value, estimate.error
+    if math.isnan(value):
+        return 0.0
+    if math.isinf(value):
+        return float(value > 0)
+    error = 0.0 if math.isnan(error) else error
+    if value > 0:
+        spread = math.hypot(min(error / value, 1e6), SOFTNESS)
+        return _NORMAL.cdf(math.log(value / threshold) / spread)
+    return _NORMAL.cdf((value - threshold) / math.hypot(error, SOFTNESS * threshold))
+
+
+def below(estimate: Estimate, threshold: float) -> float:
+    """Probability that the Estimate lies below a positive threshold; 0 where it was not measured."""
+    return 0.0 if math.isnan(estimate.value) else 1 - above(estimate, threshold)
+
+
+def both(*probabilities: float) -> float:
+    """All of them: the least, as the signs of one cause come together."""
+    return min(probabilities)
+
+
+def either(*probabilities: float) -> float:
+    """Any of them: the greatest."""
+    return max(probabilities)
+
+
+def opposite(probability: float) -> float:
+    """The contrary."""
+    return 1 - probability

@@ -1,0 +1,194 @@
+"""The main job: a Task, a factory of one, or a run folder goes in; a Finding comes out."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.causes import RULES
+from thalweg.diagnose.checks import check_state, check_wiring
+from thalweg.diagnose.examination import Examination
+from thalweg.diagnose.finding import Finding, Mechanism
+from thalweg.diagnose.source import task_of
+from thalweg.diagnose.vitals import loss_range, take_vitals
+from thalweg.errors import ModelError, UsageError
+from thalweg.estimate import Estimate, Evidence
+from thalweg.measure.fit import constant_loss, overfit_one_batch
+from thalweg.measure.layers import layers
+from thalweg.measure.signal import label_signal
+from thalweg.task import Task
+
+__all__ = ["diagnose", "judge"]
+
+PROBE = 1000.0
+"""Gradient evaluations that the escape probe may take beside the budget."""
+
+FIRST = (Cause.NOT_FINITE, Cause.MISWIRED)
+"""Causes that explain whatever else is seen, and so go before it."""
+
+DECIDED = 0.5
+"""A cause less probable than this is no verdict."""
+
+
+def diagnose(
+    source: Task | Callable[[], Task] | str | Path,
+    *,
+    task: Task | None = None,
+    checkpoint: str | Path | None = None,
+    budget: float = 300.0,
+    share: float | None = None,
+    probe: bool = True,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Finding:
+    """Why a training is where it is: the cause, the evidence with its errors, the cures.
+
+    Nothing of the user's is changed: measurements are made on copies.
+
+    Args:
+        source: a Task, at the state where its model stands; a factory that returns one; or the path
+            of a run folder.
+        task: the Task of a run folder, whose latest checkpoint is then examined. Without it the
+            verdict rests on the history alone, and says so.
+        checkpoint: weights to examine in place of the model's own: safetensors, or a state dict
+            that torch loads with ``weights_only=True``.
+        budget: gradient evaluations over the training data that may be spent.
+        share: in place of ``budget``: a share of what the run itself computes in ``task.steps``
+            steps, or has computed by its history.
+        probe: whether, at an apparent minimum, noise and fresh weights are tried for a lower loss:
+            up to 1000 evaluations more.
+        seed: of every random draw: the same seed gives the same Finding.
+        progress: called with a few words as each piece of work begins.
+
+    Returns:
+        The Finding; other causes that fit stand behind it, ranked.
+
+    Raises:
+        UsageError: an argument breaks a rule, or the task cannot be evaluated.
+    """
+    if not (isinstance(budget, int | float) and budget > 0 and math.isfinite(budget)):
+        raise UsageError(f"budget must be a number above 0, not {budget!r}")
+    if share is not None and not (0 < share and math.isfinite(share)):
+        raise UsageError(f"share must be a number above 0, not {share!r}")
+    found = task_of(source, task=task, checkpoint=checkpoint)
+    if not isinstance(found, Task):
+        return judge(found.evidence, notes=found.notes, name=found.name)
+    tick = progress or (lambda words: None)
+    tick("wiring")
+    wiring = check_wiring(found)
+    fatal = [m for m in wiring if m.explains is not None]
+    try:
+        examination = Examination.of(found, budget=budget, seed=seed, tick=tick)
+    except UsageError:
+        if not fatal:
+            raise
+        evidence = Evidence(_faults(wiring))
+        return judge(evidence, wiring, name=found.name)
+    if share is not None:
+        examination.budget = _share_of_run(examination, share)
+    try:
+        return _examined(examination, wiring, probe)
+    except ModelError:
+        if not fatal:
+            raise
+        return judge(Evidence(_faults(wiring)), wiring, name=found.name, cost=examination.spent)
+
+
+def judge(
+    evidence: Evidence,
+    mechanisms: tuple[Mechanism, ...] = (),
+    *,
+    notes: tuple[str, ...] = (),
+    name: str = "task",
+    cost: float | None = None,
+) -> Finding:
+    """The verdict on Evidence: every rule is asked, the most probable cause is the first.
+
+    Below an even chance, or where two causes are about as probable, the verdict is
+    ``undetermined`` and the causes stand behind it.
+    """
+    asked = (rule(evidence) for rule in RULES)
+    found = sorted(
+        (f for f in asked if f is not None), key=lambda f: (f.cause not in FIRST, -f.confidence)
+    )
+    explained = {m.explains: m for m in reversed(mechanisms) if m.explains is not None}
+    found = [
+        replace(f, sentence=explained[f.cause].sentence) if f.cause in explained else f
+        for f in found
+    ]
+    if found and found[0].confidence >= DECIDED:
+        first, rest = found[0], found[1:]
+        if rest and first.cause not in FIRST:  # a rival takes from the confidence what the two share
+            doubt = rest[0].confidence / (first.confidence + rest[0].confidence)
+            first = replace(first, confidence=first.confidence * min(1.0, 1.25 * (1 - doubt)))
+    else:
+        names = " or ".join(f.cause.value.replace("_", " ") for f in found[:2])
+        sentence = "The evidence does not decide" + (f": it may be {names}." if names else ".")
+        likely = found[0].confidence if found else 0.0
+        cures = tuple(cure for f in found[:2] for cure in f.cures)
+        first = Finding(Cause.UNDETERMINED, sentence, 1 - likely, cures=cures)
+        rest = found
+    return replace(
+        first,
+        evidence=evidence,
+        mechanisms=mechanisms,
+        findings=tuple(rest),
+        cost=evidence.cost if cost is None else cost,
+        notes=notes,
+        name=name,
+    )
+
+
+def _examined(e: Examination, wiring: tuple[Mechanism, ...], probe: bool) -> Finding:
+    e.tick("layers and labels")
+    for name, estimate in _faults(wiring).items():
+        e.estimates[name] = estimate
+    constant = constant_loss(e.objective)
+    report = layers(e.objective, e.point)
+    for name, estimate in report.estimates().items():
+        e.add(name, estimate)
+    signal = label_signal(e.objective)
+    e.add("label_signal", signal)
+    lent = e.objective.placed.restore
+    one_batch: Mapping[str, Estimate] = {}
+    if not any(m.explains for m in wiring):
+        one_batch = overfit_one_batch(e.task, seed=e.seed, lent=lent)
+        for name, estimate in one_batch.items():
+            e.add(name, estimate, charge=False)
+            e.spent += estimate.cost
+    loud = any(m.explains is Cause.NOT_FINITE for m in wiring)
+    if not loud:
+        take_vitals(e, constant=constant, probe=PROBE if probe else 0.0)
+    if not loud and not math.isfinite(e.estimates["loss"].value):
+        e.estimates["not_finite"] = Estimate(1.0)
+    state = ()
+    if "plain_loss" in e.estimates:
+        plain = e.estimates["plain_loss"]
+        state = check_state(
+            e.task, e.objective, report, constant, loss=plain, signal=signal, one_batch=one_batch
+        )
+    scale = loss_range(e) if "loss_spread" in e.estimates else Estimate(math.nan, math.nan)
+    finding = judge(
+        e.evidence(scale),
+        wiring + state,
+        notes=tuple(e.notes),
+        name=e.task.name,
+        cost=e.spent,
+    )
+    return finding
+
+
+def _faults(wiring: tuple[Mechanism, ...]) -> dict[str, Estimate]:
+    """How many mechanisms explain the state by themselves, by the cause that they explain."""
+    return {
+        "wiring_faults": Estimate(float(sum(m.explains is Cause.MISWIRED for m in wiring))),
+        "not_finite": Estimate(float(sum(m.explains is Cause.NOT_FINITE for m in wiring))),
+    }
+
+
+def _share_of_run(e: Examination, share: float) -> float:
+    steps = e.task.steps or len(getattr(e.task.history, "steps", e.task.history or ()))
+    if not steps:
+        raise UsageError("share needs task.steps or a history, to know what the run computes")
+    return share * steps * e.batch_size / e.population

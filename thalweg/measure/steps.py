@@ -1,0 +1,145 @@
+"""What a step would do: the largest fall along a line, and the fall that curvature promises."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.errors import UsageError
+from thalweg.estimate import LOSS_COST, Curve, Estimate
+from thalweg.measure.curvature import Lanczos
+from thalweg.objective.base import Objective
+from thalweg.objective.derivatives import SymmetricOperator
+from thalweg.objective.supervised import Supervised
+
+__all__ = ["LineDrop", "krylov_step", "largest_drop", "loss_and_error", "predicted_change"]
+
+
+@dataclass(frozen=True)
+class LineDrop:
+    """The loss along a line through a point.
+
+    Attributes:
+        drop: the largest fall found, at least 0; its error is that of a difference of losses.
+        step: where it was found, along the direction given.
+        curve: the loss over the step, all values taken.
+    """
+
+    drop: Estimate
+    step: float
+    curve: Curve
+
+
+def loss_and_error(objective: Objective, point: Tensor) -> Estimate:
+    """The loss with its standard error as a mean over a subsample; exact over all the data."""
+    if not isinstance(objective, Supervised):
+        return Estimate(float(objective.loss(point)), 0.0, "loss", LOSS_COST)
+    value = objective.value(point)
+    n, population = objective.data.length, objective.data.population
+    if n >= population:
+        return Estimate(value, 0.0, "loss", LOSS_COST)
+    parts = objective.on(objective.data, chunk=max(1, n // 16), decay=False)
+    losses, weights = parts.chunk_losses(point)
+    spread = float((weights * (losses - (weights * losses).sum() / weights.sum()) ** 2).sum())
+    error = math.sqrt(spread / max(1, len(losses) - 1) * (1 - n / population))
+    return Estimate(value, error, "loss", 2 * LOSS_COST)
+
+
+def largest_drop(
+    objective: Objective,
+    point: Tensor,
+    direction: Tensor,
+    *,
+    scales: Sequence[float],
+    both: bool = False,
+    start: float | None = None,
+) -> LineDrop:
+    """The largest measured fall of the loss along a direction.
+
+    Takes the loss at the given steps, then thrice more about the best of them. A drop that is
+    smaller than rounding, 4 ε |loss|, counts as none.
+
+    Args:
+        objective, point: shape ``(dim,)``.
+        direction: shape ``(dim,)``; steps are in units of it.
+        scales: positive steps to try, from smallest to largest.
+        both: try the opposite direction too.
+        start: the loss at ``point``, if known.
+
+    Cost: a third of a gradient evaluation for each loss taken.
+    """
+    if not scales or min(scales) <= 0:
+        raise UsageError(f"scales must be positive numbers, at least one, not {list(scales)}")
+    cost = 0.0 if start is not None else LOSS_COST
+    start = float(objective.loss(point)) if start is None else start
+    taken: dict[float, float] = {0.0: start}
+
+    def loss(step: float) -> float:
+        nonlocal cost
+        if step not in taken:
+            cost += LOSS_COST
+            with torch.no_grad():
+                taken[step] = float(objective.loss(point + step * direction))
+        return taken[step]
+
+    steps = list(scales) + ([-s for s in scales] if both else [])
+    best = min(steps, key=lambda s: _or_inf(loss(s)))
+    ratio = math.sqrt(scales[1] / scales[0]) if len(scales) > 1 else 2.0
+    for _ in range(2):
+        for near in (best / ratio, best * ratio):
+            loss(near)
+        best = min((s for s in taken if s), key=lambda s: _or_inf(taken[s]))
+        ratio = math.sqrt(ratio)
+    rounding = 4 * torch.finfo(point.dtype).eps * max(abs(start), 1e-30)
+    fall = start - taken[best]
+    fall = fall if fall > rounding else 0.0 if math.isfinite(start) else math.nan
+    ordered = sorted(taken)
+    curve = Curve(tuple(ordered), tuple(taken[s] for s in ordered), "step", "loss")
+    return LineDrop(Estimate(fall, rounding, "loss", cost), best if fall else 0.0, curve)
+
+
+def predicted_change(
+    rate: float, squared_gradient: float, bend: Estimate, noise: Estimate
+) -> Estimate:
+    """E Δf ≈ −η‖g‖² + (η²/2)(gᵀHg + tr(H Σ_B)) for one plain step (THEORY.md, section 4).
+
+    Early in training and under momentum it is an explanation, not a forecast.
+    """
+    value = -rate * squared_gradient + 0.5 * rate**2 * (bend.value + noise.value)
+    return Estimate(value, 0.5 * rate**2 * math.hypot(bend.error, noise.error), "loss")
+
+
+def krylov_step(
+    operator: SymmetricOperator, gradient: Tensor, *, products: int = 10
+) -> tuple[Tensor, Estimate]:
+    """The step of ``products`` conjugate-gradient iterations, and the fall that it promises.
+
+    Minimises −⟨g, s⟩ + sᵀHs/2 over the Krylov space of ``(H, g)`` where H is positive there:
+    directions of negative or vanishing curvature are left out, as their step would be unbounded.
+    The fall is Σ (gᵀu_i)² / (2 θ_i) over the Ritz pairs kept.
+
+    Returns:
+        The step ``s`` to be *subtracted*, shape ``(dim,)``, and the fall in the unit of the loss.
+    """
+    before = operator.cost
+    norm = float(gradient.norm())
+    if not math.isfinite(norm) or norm == 0:
+        return torch.zeros_like(gradient), Estimate(0.0, 0.0, "loss")
+    lanczos = Lanczos(operator, gradient, products)
+    while not lanczos.full:
+        lanczos.extend()
+        if not math.isfinite(lanczos.diagonal[-1]):
+            return torch.zeros_like(gradient), Estimate(math.nan, math.nan, "loss")
+    values, _, vectors = lanczos.ritz()
+    floor = 1e-5 * np.abs(values).max()
+    keep = values > floor
+    weights = np.where(keep, norm * vectors[0] / np.where(keep, values, 1.0), 0.0)
+    fall = float((norm * vectors[0][keep]) ** 2 @ (0.5 / values[keep])) if keep.any() else 0.0
+    return lanczos.combine(vectors @ weights), Estimate(fall, 0.0, "loss", operator.cost - before)
+
+
+def _or_inf(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
