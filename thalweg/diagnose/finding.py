@@ -68,7 +68,7 @@ class Finding:
         return plain_finding(self)
 
     def _repr_html_(self) -> str:
-        from thalweg.show.report import notebook_finding
+        from thalweg.show.notebook import notebook_finding
 
         return notebook_finding(self)
 

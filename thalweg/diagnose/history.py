@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from thalweg.diagnose.examination import Examination
+from thalweg.diagnose.thresholds import SPIKE
 from thalweg.estimate import Curve, Estimate
 from thalweg.trajectory import Trajectory
 
@@ -49,7 +50,7 @@ def history_estimates(metrics: Trajectory) -> tuple[dict[str, Estimate], dict[st
     scale = float(max(seen["history_start"].value, finite[-1]) - seen["history_best"].value)
     fall = float(before.mean() - after.mean())
     error = math.hypot(before.std(), after.std()) / math.sqrt(quarter)
-    size, height, share = jumps(losses)
+    size, height, share, count = jumps(losses)
     if scale > 0:
         estimates["range"] = Estimate(scale, 0.0, "loss")
         estimates["unchanged_fall"] = Estimate(fall / scale, error / scale, "of the range")
@@ -57,6 +58,7 @@ def history_estimates(metrics: Trajectory) -> tuple[dict[str, Estimate], dict[st
         estimates["jump"] = Estimate(size, 0.0, "spreads")
         estimates["jump_height"] = Estimate(height / scale, 0.0, "of the range")
         estimates["jump_share"] = Estimate(share)
+        estimates["jumps"] = Estimate(float(count))
     return estimates, {"history": _curve(losses)}
 
 
@@ -82,24 +84,26 @@ def _curve(losses: Sequence[float]) -> Curve:
     return Curve(tuple(map(float, steps)), tuple(losses[::every]), "step", "mini-batch loss")
 
 
-def jumps(losses: Sequence[float]) -> tuple[float, float, float]:
-    """How far the losses jump: in units of their spread, in their own unit, in what share of steps.
+def jumps(losses: Sequence[float]) -> tuple[float, float, float, int]:
+    """How far the losses jump: in spreads, in their own unit; in what share of steps; how often.
 
     A jump is a loss above both the median of the 15 before it and that of the 15 after it, so that
     it came back: a fall or a rise that stays is none. The spread is 1.4826 times the median
     absolute deviation from the nearer of the two, which rare jumps do not move; the share counts
-    the steps above a third of the largest jump.
+    the steps above SPIKE spreads.
     """
     values = np.asarray(losses, dtype=float)
     values = values[np.isfinite(values)]
     if len(values) < 3 * SIDE:
-        return math.nan, math.nan, math.nan
+        return math.nan, math.nan, math.nan, 0
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, SIDE), axis=1)
     inner = values[SIDE:-SIDE]
     above = inner - np.maximum(medians[: len(inner)], medians[-len(inner) :])
     highest = float(above.max())
     spread = 1.4826 * float(np.median(np.abs(above)))
     if highest <= 0:
-        return 0.0, 0.0, 0.0
-    return highest / max(spread, 1e-12), highest, float((above > highest / 3).mean())
+        return 0.0, 0.0, 0.0, 0
+    spread = max(spread, 1e-12)
+    far = above > SPIKE * spread
+    return highest / spread, highest, float(far.mean()), int(far.sum())
 

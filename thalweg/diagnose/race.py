@@ -1,69 +1,243 @@
-"""The race: the cures tried from one and the same state."""
+"""The race: cures tried from one and the same state, judged at equal gradient evaluations."""
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 
+import torch
+from scipy.stats import t as student
+
+from thalweg.diagnose.cures import CATALOGUE, Cure, Ground, cure_named
+from thalweg.diagnose.examination import Examination, fan_in_scales
+from thalweg.diagnose.race_result import UNCHANGED, Arm, Race
+from thalweg.diagnose.source import task_of
+from thalweg.diagnose.track import Ran, Track
+from thalweg.diagnose.verdict import diagnose
+from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
+from thalweg.measure.curvature import extreme_eigenvalues
+from thalweg.measure.steps import largest_drop
+from thalweg.run.training import Training
+from thalweg.task import Task
 
-__all__ = ["Arm", "Race"]
+__all__ = ["Arm", "Race", "race"]
+
+MARKS = 20
+"""Looks at the loss along each arm."""
+
+LAST = 4
+"""Looks whose mean is the level at which an arm ends."""
+
+PASSES = 20
+"""Gradient evaluations of an arm, unless that is fewer or more steps than STEPS."""
+
+STEPS = (100, 600)
+"""Fewest and most steps of the unchanged arm by default."""
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One cure's run in a race.
+def race(
+    source: Task | Callable[[], Task] | str | Path,
+    cures: Sequence[Cure | str] | None = None,
+    *,
+    task: Task | None = None,
+    checkpoint: str | Path | None = None,
+    budget: float | None = None,
+    seeds: int = 3,
+    judged_by: str | None = None,
+    folder: Path | str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Race:
+    """Try cures from the state where the training stands, side by side with the unchanged run.
 
-    Attributes:
-        name: of the cure; ``unchanged`` for the run as it stands.
-        code: the lines to paste.
-        evaluations: gradient evaluations over the training data, at which losses were taken.
-        losses: training loss (with weight decay), one row per seed, one column per ``evaluations``.
-        test_losses: held-out loss in the same shape; empty where there is no test data.
-        gain: how much lower than the unchanged run of the same seed it ended: mean over the seeds
-            and its standard error; positive is better.
-        spread: smallest and largest gain over the seeds.
-        outcome: ``helps``, ``no difference``, ``harms`` or ``diverged``.
+    Every arm starts from a fork of weights, buffers, optimizer state and random state; arms of one
+    seed see the same order of the data. The unchanged arm of the first seed takes, bit for bit, the
+    steps that the user's own plain loop would take. Arms are compared only where they have spent
+    equally many gradient evaluations. Nothing of the user's is changed.
+
+    Args:
+        source, task, checkpoint: as for :func:`thalweg.diagnose`.
+        cures: or their names; those of a diagnosis made first where none are given. Advice that
+            only a person can follow is left out.
+        budget: gradient evaluations over the training data for each arm and seed.
+        seeds: how many times each arm runs: data order, dropout and the noise of the cure differ.
+        judged_by: ``train`` or ``test``; test where a cure is for held-out loss and there are data.
+        folder: keeps each finished run of an arm; the same call goes on from there.
+        progress: called with a phrase, the runs done and their number.
+
+    Raises:
+        UsageError: an unknown cure, no cure that can be raced, a number out of its range.
     """
+    if seeds < 1:
+        raise UsageError(f"seeds must be at least 1, not {seeds}")
+    if budget is not None and not (budget > 0 and math.isfinite(budget)):
+        raise UsageError(f"budget must be a number above 0, not {budget!r}")
+    if judged_by not in (None, "train", "test"):
+        raise UsageError(f"judged_by must be train or test, not {judged_by!r}")
+    found = task_of(source, task=task, checkpoint=checkpoint)
+    if not isinstance(found, Task):
+        raise UsageError("a race needs the run's task: pass task= or --task")
+    if cures is None:
+        cures = diagnose(found, probe=True).cures
+    arms = _raceable(cures)
+    if judged_by is None:
+        held_out = any(cure.name.startswith("weight_decay") for cure in arms)
+        judged_by = "test" if held_out and found.test is not None else "train"
+    if judged_by == "test" and found.test is None:
+        raise UsageError("judged_by test needs the task's test data, but it has none")
+    examination = Examination.of(found, budget=math.inf)
+    negative, cost = None, 0.0
+    if any(cure.name == "negative_curvature" for cure in arms):
+        negative, cost = _escape_step(examination)
+    length = _length(examination) if budget is None else float(budget)
+    track = Track(examination, length, MARKS, folder)
+    total = (len(arms) + 1) * seeds
+    runs: dict[str, list[Ran]] = {}
+    for cure in (None, *arms):
+        name = UNCHANGED if cure is None else cure.name
+        for seed in range(seeds):
+            done = sum(map(len, runs.values()))
+            if progress is not None:
+                progress(f"{name}, seed {seed + 1} of {seeds}", done, total)
+            fresh = torch.Generator().manual_seed(7919 * seed + 1)
+            ground = Ground(fresh, negative, fan_in_scales(found.model))
+            runs.setdefault(name, []).append(track.run(name, seed, _changing(cure, ground)))
+    if progress is not None:
+        progress("done", total, total)
+    return _judged(runs, {c.name: c.code for c in arms}, track, judged_by, cost, found.name)
 
-    name: str
-    code: str
-    evaluations: tuple[float, ...]
-    losses: tuple[tuple[float, ...], ...]
-    test_losses: tuple[tuple[float, ...], ...]
-    gain: Estimate
-    spread: tuple[float, float]
-    outcome: str
+
+def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
+    chosen: dict[str, Cure] = {}
+    for each in cures:
+        cure = cure_named(each) if isinstance(each, str) else each
+        if cure is None:
+            near = get_close_matches(str(each).split()[0] if each else "", CATALOGUE, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CATALOGUE)}"
+            raise UsageError(f"cures must name known cures, not {each!r}: {hint}")
+        if cure.change is not None:
+            chosen[cure.name] = cure
+    if not chosen:
+        advice = ", ".join(c if isinstance(c, str) else c.name for c in cures) or "none"
+        raise UsageError(f"cures must hold one that can be raced, but only advice was given: {advice}")
+    return list(chosen.values())
 
 
-@dataclass(frozen=True)
-class Race:
-    """What :func:`race` returns: the arms, best first, and what came out.
+def _changing(cure: Cure | None, ground: Ground) -> Callable[[Training], None]:
+    def apply(training: Training) -> None:
+        if cure is not None and cure.change is not None:
+            cure.change(training, ground)
 
-    Attributes:
-        arms: every arm, the unchanged one among them, best first.
-        winner: name of the cure that won, or None where none beats the unchanged run.
-        sentence: who won by how much, in plain words.
-        seeds: the data orders and noise that the arms shared.
-        cost: gradient evaluations over the training data that the race spent.
-        name: of the task.
-    """
+    return apply
 
-    arms: tuple[Arm, ...]
-    winner: str | None
-    sentence: str
-    seeds: tuple[int, ...]
-    cost: float
-    name: str = "task"
 
-    def __str__(self) -> str:
-        from thalweg.show.text import plain_race
+def _length(e: Examination) -> float:
+    """Gradient evaluations of an arm: PASSES, within STEPS of the unchanged run."""
+    step = e.batch_size / e.population
+    return min(max(PASSES, STEPS[0] * step), STEPS[1] * step)
 
-        return plain_race(self)
 
-    def _repr_html_(self) -> str:
-        from thalweg.show.report import notebook_race
+def _escape_step(e: Examination) -> tuple[torch.Tensor | None, float]:
+    """The step along the most negative curvature that lowers the loss most, and its cost."""
+    start = e.objective.value(e.point)
+    found = extreme_eigenvalues(e.objective, e.point, budget=40, rtol=0.05, generator=e.generator(1))
+    low = found.bottom[0].value
+    if not low < 0:
+        return None, found.top[0].cost * e.share
+    reach = [math.sqrt(2 * max(abs(start), 1e-12) * f / -low) for f in (1e-4, 1e-2, 0.1, 1.0)]
+    limit = 3 * float(fan_in_scales(e.task.model).norm())
+    drop = largest_drop(
+        e.objective,
+        e.point,
+        found.bottom_vector,
+        scales=sorted({min(r, limit) for r in reach}),
+        both=True,
+        start=start,
+    )
+    return drop.step * found.bottom_vector, (found.top[0].cost + drop.drop.cost) * e.share
 
-        return notebook_race(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: not-finite numbers become None."""
-        raise NotImplementedError
+def _judged(
+    runs: dict[str, list[Ran]],
+    codes: dict[str, str],
+    track: Track,
+    judged_by: str,
+    cost: float,
+    name: str,
+) -> Race:
+    base = [_level(run, judged_by) for run in runs[UNCHANGED]]
+    arms = [_arm(key, codes.get(key, ""), ran, base, track, judged_by) for key, ran in runs.items()]
+    arms.sort(key=lambda arm: -arm.gain.value if math.isfinite(arm.gain.value) else math.inf)
+    best = next((arm for arm in arms if arm.outcome == "helps"), None)
+    seeds = len(base)
+    spent = cost + sum(run.cost for ran in runs.values() for run in ran)
+    return Race(
+        tuple(arms),
+        None if best is None else best.name,
+        _sentence(best, base, seeds, track.length, judged_by),
+        tuple(range(seeds)),
+        spent,
+        judged_by,
+        name,
+    )
+
+
+def _arm(
+    name: str, code: str, runs: list[Ran], base: list[float], track: Track, judged_by: str
+) -> Arm:
+    gains = torch.tensor(
+        [start - _level(run, judged_by) for start, run in zip(base, runs, strict=True)],
+        dtype=torch.float64,
+    )
+    diverged = not all(math.isfinite(_level(run, judged_by)) for run in runs)
+    mean = float(gains.mean())
+    error = float(gains.std() / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
+    return Arm(
+        name,
+        code,
+        track.evaluations,
+        tuple(run.losses for run in runs),
+        tuple(run.test_losses for run in runs if run.test_losses),
+        Estimate(mean, error, "loss", sum(run.cost for run in runs)),
+        (float(gains.min()), float(gains.max())),
+        "no difference" if name == UNCHANGED else _outcome(mean, error, len(gains), base, diverged),
+    )
+
+
+def _outcome(mean: float, error: float, count: int, base: list[float], diverged: bool) -> str:
+    """By the 95% interval of Student's t over the seeds; a rounding of the loss is no difference."""
+    if diverged:
+        return "diverged"
+    if not math.isfinite(mean):  # the unchanged run diverged and this one did not
+        return "helps" if mean > 0 or math.isnan(mean) else "harms"
+    half = float(student.ppf(0.975, count - 1)) * error if count > 1 else math.inf
+    least = max(half, 1e-5 * max(map(abs, base)))
+    return "helps" if mean > least else "harms" if mean < -least else "no difference"
+
+
+def _level(run: Ran, judged_by: str) -> float:
+    """Where a run ended: the mean of its last looks; NaN where it diverged."""
+    losses = run.test_losses if judged_by == "test" else run.losses
+    return math.fsum(losses[-LAST:]) / LAST if len(losses) >= LAST else math.nan
+
+
+def _sentence(
+    best: Arm | None, base: list[float], seeds: int, length: float, judged_by: str
+) -> str:
+    kind = "held-out loss" if judged_by == "test" else "loss"
+    after = f"after {length:.3g} gradient evaluations each"
+    if best is None:
+        return f"No cure beats the unchanged run beyond the spread over {seeds} seeds, {after}."
+    if not all(map(math.isfinite, base)):
+        return f"{best.name} wins: {after} its {kind} is finite while the unchanged run diverged."
+    better = sum(
+        start > math.fsum(row[-LAST:]) / LAST
+        for start, row in zip(
+            base, best.test_losses if judged_by == "test" else best.losses, strict=True
+        )
+    )
+    return (
+        f"{best.name} wins: {after} its {kind} is {best.gain.value:.3g} ± {best.gain.error:.1g} "
+        f"below the unchanged run's {math.fsum(base) / seeds:.3g}, and lower in {better} of {seeds} "
+        "seeds."
+    )

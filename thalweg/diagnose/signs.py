@@ -141,6 +141,7 @@ def spiky(evidence: Evidence) -> float:
         t.above(evidence.measured("jump"), t.SPIKE),
         t.above(evidence.measured("jump_height"), t.SPIKE_HEIGHT),
         t.below(evidence.measured("jump_share"), t.RARE),
+        t.above(evidence.measured("jumps"), t.REPEATED),
         t.opposite(still(evidence)),
     )
 

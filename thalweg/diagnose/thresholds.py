@@ -66,6 +66,9 @@ SPIKE_HEIGHT = 0.15
 RARE = 0.1
 """Spikes in more steps than this are the noise itself."""
 
+REPEATED = 2
+"""One jump is an accident."""
+
 GAP = 0.05
 """Held-out loss above training loss, as a share of the range, from which fits are too close."""
 
@@ -97,9 +100,8 @@ def above(estimate: Estimate, threshold: float) -> float:
     if math.isinf(value):
         return float(value > 0)
     error = 0.0 if math.isnan(error) else error
-    if value > 0:
-        spread = math.hypot(min(error / value, 1e6), SOFTNESS)
-        return _NORMAL.cdf(math.log(value / threshold) / spread)
+    if value > 2 * error:
+        return _NORMAL.cdf(math.log(value / threshold) / math.hypot(error / value, SOFTNESS))
     return _NORMAL.cdf((value - threshold) / math.hypot(error, SOFTNESS * threshold))
 
 

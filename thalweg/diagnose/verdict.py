@@ -184,6 +184,7 @@ def _faults(wiring: tuple[Mechanism, ...]) -> dict[str, Estimate]:
     return {
         "wiring_faults": Estimate(float(sum(m.explains is Cause.MISWIRED for m in wiring))),
         "not_finite": Estimate(float(sum(m.explains is Cause.NOT_FINITE for m in wiring))),
+        "data_faults": Estimate(float(sum(m.explains is Cause.CANNOT_FIT for m in wiring))),
     }
 
 

@@ -280,7 +280,8 @@ def _continuation(e: Examination) -> None:
             worst = max((v for v in run.losses if math.isfinite(v)), default=math.nan)
             e.add_fall("unchanged_rise", worst - start if run.finite else math.inf, 0.0, 0.0)
             seen = [*plain_history(e.task.history)[-2000:], *run.batch_losses]
-            size, height, share = jumps(seen)
+            size, height, share, count = jumps(seen)
+            e.add("jumps", Estimate(float(count)))
             e.add("jump", Estimate(size, 0.0, "spreads"))
             e.add("jump_share", Estimate(share))
             e.add_fall("jump_height", height, 0.0, 0.0)

@@ -19,6 +19,8 @@ def cannot_fit(evidence: Evidence) -> Finding | None:
         t.opposite(better_known(evidence)),
         t.opposite(flat(evidence)),
     )
+    if evidence.value("data_faults") > 0:
+        probability = t.either(probability, 0.9)
     sentence = (
         f"The fit explains {evidence.value('explained'):.0%} of the loss of a constant predictor, "
         f"and nothing leads further down: the inputs say too little about the targets (label signal "

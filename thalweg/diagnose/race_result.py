@@ -1,0 +1,115 @@
+"""What a race found: its arms, best first, and who won by how much."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thalweg.estimate import Estimate
+
+__all__ = ["UNCHANGED", "Arm", "Race"]
+
+UNCHANGED = "unchanged"
+"""Name of the arm that goes on as the user's run would."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One cure's runs in a race.
+
+    Attributes:
+        name: of the cure; ``unchanged`` for the run as it stands.
+        code: the lines to paste.
+        evaluations: gradient evaluations over the training data, at which losses were taken.
+        losses: training loss (with the user's weight decay), one row per seed, one column per
+            ``evaluations``; NaN once an arm has diverged.
+        test_losses: held-out loss in the same shape; empty where there is no test data.
+        gain: how much lower than the unchanged run of the same seed it ended: mean over the seeds
+            and its standard error; positive is better.
+        spread: smallest and largest gain over the seeds.
+        outcome: ``helps``, ``no difference``, ``harms`` or ``diverged``.
+    """
+
+    name: str
+    code: str
+    evaluations: tuple[float, ...]
+    losses: tuple[tuple[float, ...], ...]
+    test_losses: tuple[tuple[float, ...], ...]
+    gain: Estimate
+    spread: tuple[float, float]
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Race:
+    """What :func:`thalweg.race` returns: the arms, best first, and what came out.
+
+    Attributes:
+        arms: every arm, the unchanged one among them, best first.
+        winner: name of the cure that won, or None where none beats the unchanged run.
+        sentence: who won by how much, in plain words.
+        seeds: of the data orders and the noise that the arms shared; the first is the user's own
+            random state.
+        cost: gradient evaluations over the training data that the race spent.
+        judged_by: ``train`` or ``test``: the loss that the gains are of.
+        name: of the task.
+    """
+
+    arms: tuple[Arm, ...]
+    winner: str | None
+    sentence: str
+    seeds: tuple[int, ...]
+    cost: float
+    judged_by: str = "train"
+    name: str = "task"
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name; KeyError if there is none."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        from thalweg.show.text import plain_race
+
+        return plain_race(self)
+
+    def _repr_html_(self) -> str:
+        from thalweg.show.notebook import notebook_race
+
+        return notebook_race(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: not-finite numbers become None."""
+        return {
+            "name": self.name,
+            "winner": self.winner,
+            "sentence": self.sentence,
+            "judged_by": self.judged_by,
+            "seeds": list(self.seeds),
+            "cost": self.cost,
+            "arms": [_plain_arm(arm) for arm in self.arms],
+        }
+
+
+def _plain_arm(arm: Arm) -> Mapping[str, Any]:
+    return {
+        "name": arm.name,
+        "code": arm.code,
+        "outcome": arm.outcome,
+        "gain": {
+            "value": _plain(arm.gain.value),
+            "error": _plain(arm.gain.error),
+            "unit": arm.gain.unit,
+            "cost": _plain(arm.gain.cost),
+        },
+        "spread": [_plain(value) for value in arm.spread],
+        "evaluations": list(arm.evaluations),
+        "losses": [[_plain(value) for value in row] for row in arm.losses],
+        "test_losses": [[_plain(value) for value in row] for row in arm.test_losses],
+    }
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
