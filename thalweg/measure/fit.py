@@ -88,7 +88,8 @@ def overfit_one_batch(
             :meth:`thalweg.run.training.Training.of`.
 
     Error: spread of the last losses. Cost: ``steps * batch / n``, up to four times where the batch
-    is not learnt. NaN where a loss is not finite or not positive, or examples cannot be picked.
+    is not learnt; for a model of many millions of weights the time goes into Adam's steps, which that
+    does not count. NaN where a loss is not finite or not positive, or examples cannot be picked.
     """
     examples = Examples.of(task.train)
     few = examples.subsample(batch, torch.Generator().manual_seed(seed))

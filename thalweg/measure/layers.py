@@ -195,8 +195,8 @@ def layers(
                 if slope is not None:
                     slope = slope.to_dense() if slope.is_sparse else slope
                     reached[i] = True
-                    sums[i] += weight * slope
-                    squares[i] += weight * float(slope.double().square().sum())
+                    sums[i].add_(slope, alpha=weight)
+                    squares[i] += weight * _norm(slope) ** 2
             parts += 1
         norms = [_weight_norm(model, p, g) for p, g in zip(placed, sums, strict=True)]
     whole = len(sample) == objective.data.population
@@ -242,10 +242,9 @@ def _slopes(
     found = []
     for i, parameter in enumerate(objective.placed.parameters):
         name = names[id(parameter)]
-        square = float(sums[i].double().square().sum())
-        norm, error = math.sqrt(square), 0.0
+        norm, error = _norm(sums[i]), 0.0
         if parts > 1:
-            error = math.sqrt(max(float(squares[i]) - square, 0.0) / (parts - 1))
+            error = math.sqrt(max(float(squares[i]) - norm**2, 0.0) / (parts - 1))
         elif parts == 1:
             error = math.nan
         known = reached[i] and norms[i] > 0
@@ -266,8 +265,12 @@ def _weight_norm(model: nn.Module, parameter: Tensor, slope: Tensor) -> float:
     for module in model.modules():
         if isinstance(module, nn.Embedding) and module.weight is parameter:
             used = slope.ne(0).any(1)
-            return float(parameter.detach()[used].double().norm())
-    return float(parameter.detach().double().norm())
+            return _norm(parameter.detach()[used])
+    return _norm(parameter.detach())
+
+
+def _norm(x: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64))
 
 
 def _median(ratios: list[Estimate]) -> Estimate:
