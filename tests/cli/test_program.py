@@ -172,12 +172,16 @@ def test_a_budget_too_small_is_no_failure_of_ours(
 @pytest.mark.parametrize(
     ("arguments", "kept"),
     [
-        ("diagnose case:least_squares", "interrupted: a diagnosis changes nothing"),
+        ("diagnose case:least_squares", "nothing was kept, and nothing changed"),
         (
             "race case:least_squares --cures Adam",
-            "nothing was kept; with --folder DIR the finished",
+            "nothing changed; with --folder DIR the runs that",
         ),
-        ("race case:least_squares --cures Adam --folder arms", "the finished arms are in arms"),
+        ("race case:least_squares --cures Adam --folder arms", "as no run of an arm was finished"),
+        (
+            "race case:least_squares --cures Adam --folder full",
+            "were finished are in full, and the ",
+        ),
         ("cases least_squares ridge_softmax", "0 of 2 cases were diagnosed"),
     ],
 )
@@ -185,6 +189,8 @@ def test_an_interruption_says_what_was_kept(
     arguments: str, kept: str, thalweg_program: Program, library: Library, here: Path
 ) -> None:
     library.raises = KeyboardInterrupt()
+    (here / "full").mkdir()
+    (here / "full" / "race.jsonl").write_text("{}")
     status, _, err = thalweg_program(*arguments.split())
     last = err.splitlines()[-1]
     assert status == 130 and last.startswith("thalweg: interrupted: ") and kept in last

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from thalweg.cli.options import FLAG, SHARED, Shared, whole
+from thalweg.cli.source import seeded
 from thalweg.cli.terminal import Terminal
 from thalweg.errors import ReferenceError
 
@@ -62,8 +63,7 @@ def cases(
     if not options.json and not options.quiet:
         terminal.line(table.head())
     for place, case in enumerate(selected):
-        kept = f"{place} of {len(selected)} cases were diagnosed"
-        with terminal.work(case.name, kept=kept) as tell:
+        with terminal.work(case.name, kept=lambda: _done(rows, selected)) as tell:
             tell(case.name, place, len(selected))
             rows.append(_diagnosed(case, options.seed))
         if not options.json and not options.quiet:
@@ -109,7 +109,8 @@ def _diagnosed(case: "Case", seed: int) -> dict[str, Any]:
     from thalweg.diagnose.finding import CONFIDENT
     from thalweg.diagnose.verdict import diagnose
 
-    finding = diagnose(case.make(seed))
+    with seeded():  # as by itself: whatever was diagnosed before it does not matter
+        finding = diagnose(case.make(seed))
     right = finding.cause is case.cause
     return {
         "name": case.name,
@@ -121,6 +122,10 @@ def _diagnosed(case: "Case", seed: int) -> dict[str, Any]:
         "cost": finding.cost,
         "sentence": finding.sentence,
     }
+
+
+def _done(rows: Sequence[dict[str, Any]], selected: "Sequence[Case]") -> str:
+    return f"{len(rows)} of {len(selected)} cases were diagnosed"
 
 
 def _totals(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,16 +1,17 @@
 """``thalweg demo``: the main job on a training that comes along."""
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from thalweg.cli.options import SHARED, Shared, whole
-from thalweg.cli.source import check_writable
+from thalweg.cli.source import check_writable, seeded
 from thalweg.cli.terminal import Terminal
 from thalweg.errors import FolderError
+from thalweg.estimate import Evidence
 
 if TYPE_CHECKING:
     from thalweg.diagnose.finding import Finding
@@ -49,11 +50,11 @@ def demo(*, options: Options = DEFAULTS, shared: Shared = SHARED) -> int:
 
     A small network is trained until it is stuck, in a way that is known. Then the two commands
     that you would use on your own training are run on it, diagnose and race, and what they find is
-    written to report.html. It takes about a minute, and needs no network.
+    written to report.html. It takes less than a minute, and needs no network.
     """
     terminal = Terminal()
     path = _report_path(options.folder)
-    with terminal.work(f"training case:{options.case}") as tell:
+    with terminal.work(f"training case:{options.case}"):
         from thalweg.clinic import CASES, case
 
         task = case(options.case, options.seed)
@@ -62,40 +63,45 @@ def demo(*, options: Options = DEFAULTS, shared: Shared = SHARED) -> int:
         from thalweg.show.report import report
         from thalweg.show.text import plain_finding, plain_race, rich_finding, rich_race
 
+    terminal.line("Nothing is downloaded, and this takes less than a minute.")
     _say(terminal, "1. A training", _described(task))
 
-    _say(terminal, "2. The diagnosis", f"thalweg diagnose case:{options.case}:{options.seed}")
-    with terminal.work("diagnosing", kept="a diagnosis changes nothing") as tell:
+    reference = f"case:{options.case}:{options.seed}"
+    _say(terminal, "2. The diagnosis", f"$ thalweg diagnose {reference}")
+    with terminal.work("diagnosing") as tell, seeded():
         finding = diagnose(task, progress=tell)
-    terminal.show(rich_finding(finding), plain_finding(finding))
+    shown = _what_decided(finding)
+    terminal.line()
+    terminal.show(rich_finding(shown), plain_finding(shown))
     truth = CASES[options.case]
-    word = "So it is" if truth.cause is finding.cause else f"In truth it is {truth.cause.value}"
-    _say(terminal, "", f"{word}; this case was made so that its cause is known. {truth.summary}")
+    right = "Right" if truth.cause is finding.cause else f"Wrong, it is {truth.cause.value}"
+    _say(terminal, "", f"{right}: this case was made so that its cause is known. {truth.summary}")
 
     outcome = None
     cures = [cure for cure in finding.cures if cure.change is not None]
     if cures:
-        _say(
-            terminal,
-            "3. The race",
-            f"{len(cures)} cures and the unchanged run go on from this very state, on copies, with "
-            f"the same data in {options.seeds} different orders: "
-            f"thalweg race case:{options.case}:{options.seed}",
+        one = len(cures) == 1
+        text = (
+            f"{'The cure goes' if one else f'The {len(cures)} cures go'} on from this very state, "
+            f"beside the unchanged run, on copies and with {options.seeds} seeds each."
         )
-        with terminal.work("racing") as tell:
+        _say(terminal, "3. The race", f"$ thalweg race {reference}", text)
+        with terminal.work("racing") as tell, seeded():
             outcome = race(task, cures, seeds=options.seeds, progress=tell)
+        terminal.line()
         terminal.show(rich_race(outcome), plain_race(outcome))
     else:
         _say(terminal, "3. The race", _nothing_to_race(finding))
 
     with terminal.work("writing the report"):
         report(finding, path, race=outcome)
-    _say(terminal, "4. The report", f"{path} opens in any browser, without a network.")
+    _say(terminal, "4. The report", f"{path} holds all of it, with pictures: open it in a browser.")
     _say(
         terminal,
         "Your own training",
         "Write a function task() that returns tw.Task(model=..., loss=..., train=(x, y), "
-        "optimizer=..., batch_size=...) into a file, and: thalweg diagnose file.py:task",
+        "optimizer=..., batch_size=...) into a file. Then:",
+        "$ thalweg diagnose file.py:task",
     )
     return 0
 
@@ -110,14 +116,26 @@ def _report_path(folder: Path) -> Path:
     return path
 
 
-def _say(terminal: Terminal, heading: str, text: str) -> None:
+def _say(terminal: Terminal, heading: str, *paragraphs: str) -> None:
     terminal.line()
     if heading:
         terminal.line(heading)
         terminal.line("-" * len(heading))
-    terminal.line(textwrap.fill(text, 96, break_long_words=False, break_on_hyphens=False))
-    if heading:
-        terminal.line()
+    for text in paragraphs:
+        terminal.line(textwrap.fill(text, 96, break_long_words=False, break_on_hyphens=False))
+
+
+def _what_decided(finding: "Finding") -> "Finding":
+    """The finding with the evidence that it rests on; the report has the rest."""
+    decided = {name: e for name, e in finding.evidence.items() if name in finding.relied_on}
+    note = "This is the evidence that decided; the command above and the report show all of it."
+    return replace(
+        finding,
+        evidence=Evidence(decided),
+        mechanisms=(),
+        findings=(),
+        notes=(note, *finding.notes),
+    )
 
 
 def _described(task: "Task") -> str:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from thalweg.cli.options import FLAG, SHARED, SOURCE, Shared, number, whole
-from thalweg.cli.source import check_writable, find, remark_unused_task, save_finding
+from thalweg.cli.source import check_writable, find, remark_unused_task, save_finding, seeded
 from thalweg.cli.terminal import Terminal
 from thalweg.errors import UsageError
 
@@ -74,12 +74,15 @@ def diagnose(
         raise UsageError("--budget and --share must not both be given")
     check_writable(options.report)
     terminal = Terminal(json=options.json, quiet=options.quiet)
-    with terminal.work(f"loading {source}", kept="a diagnosis changes nothing") as tell:
+    with (
+        terminal.work(f"loading {source}") as tell,
+        seeded(options.seed),
+    ):
         found = find(source, task=options.task, own_task=options.own_task)
         from thalweg.diagnose.cause import Cause
         from thalweg.diagnose.verdict import diagnose as diagnosed
 
-        budget = {} if options.budget is None else {"budget": options.budget}
+        budget: dict[str, Any] = {} if options.budget is None else {"budget": options.budget}
         finding = diagnosed(
             found.given,
             **found.beside,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from thalweg.cli.options import FLAG, SHARED, SOURCE, Shared, names, number, whole
-from thalweg.cli.source import Source, check_writable, find
-from thalweg.cli.terminal import Terminal
+from thalweg.cli.source import Source, check_writable, find, seeded
+from thalweg.cli.terminal import NOTHING, Terminal
 
 if TYPE_CHECKING:
     from thalweg.diagnose.finding import Finding
@@ -75,7 +75,7 @@ def race(
     """
     check_writable(options.report)
     terminal = Terminal(json=options.json, quiet=options.quiet)
-    with terminal.work(f"loading {source}"):
+    with terminal.work(f"loading {source}"), seeded():
         found = find(source, task=options.task, own_task=options.own_task)
     finding, cures = None, options.cures
     if cures is None or options.report is not None:
@@ -84,9 +84,7 @@ def race(
         cures = [cure for cure in finding.cures if cure.change is not None]
         if not cures:
             return _no_race(finding, options, terminal)
-    kept = f"the finished arms are in {options.folder}, and the same command goes on from them"
-    without = "nothing was kept; with --folder DIR the finished arms are"
-    with terminal.work("racing", kept=kept if options.folder else without) as tell:
+    with terminal.work("racing", kept=lambda: _kept(options.folder)) as tell, seeded():
         from thalweg.diagnose.race import race as raced
 
         outcome = raced(
@@ -113,9 +111,18 @@ def race(
     return 0
 
 
+def _kept(folder: Path | None) -> str:
+    """What an interruption leaves behind."""
+    if folder is None:
+        return f"{NOTHING}; with --folder DIR the runs that are finished are kept"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return f"{NOTHING}, as no run of an arm was finished"
+    return f"the runs that were finished are in {folder}, and the same command goes on from there"
+
+
 def _diagnosed(found: Source, options: Options, terminal: Terminal) -> "Finding":
     """The Finding; said in a line before the race begins."""
-    with terminal.work("diagnosing", kept="a diagnosis changes nothing") as tell:
+    with terminal.work("diagnosing") as tell, seeded():
         from thalweg.diagnose.verdict import diagnose
 
         finding = diagnose(

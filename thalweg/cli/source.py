@@ -1,6 +1,8 @@
 """What a command works on: the task or the run folder that its first argument leads to."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from thalweg.diagnose.finding import Finding
     from thalweg.task import Task
 
-__all__ = ["Source", "check_writable", "find", "remark_unused_task", "save_finding"]
+__all__ = ["Source", "check_writable", "find", "remark_unused_task", "save_finding", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ def find(text: str, *, task: str | None = None, own_task: bool = False) -> Sourc
     if task is None:
         return Source(None, found, named)
     return Source(load_task(task), found)
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """The global random states as this seed gives them.
+
+    A diagnosis goes on from the random state of whoever asks for it. A new process has a random
+    one, so that the program would not answer the same twice.
+    """
+    from thalweg.run.training import RandomState
+
+    before = RandomState.now()
+    RandomState.of_seed(seed).restore()
+    try:
+        yield
+    finally:
+        before.restore()
 
 
 def remark_unused_task(source: Source) -> str | None:

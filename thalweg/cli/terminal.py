@@ -12,11 +12,15 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from thalweg.show.wording import clean
 
-__all__ = ["Interrupted", "Terminal", "complain", "flush"]
+__all__ = ["NOTHING", "Interrupted", "Terminal", "complain", "flush"]
 
 Tell = Callable[..., None]
 """Called with a phrase as a piece of work begins; where the work can be counted, with how much is
 done and how much there is."""
+
+
+NOTHING = "nothing was kept, and nothing changed"
+"""What there is after the interruption of work that leaves no trace."""
 
 
 class Interrupted(Exception):
@@ -70,12 +74,12 @@ class Terminal:
             complain(text, name="")
 
     @contextmanager
-    def work(self, phrase: str, *, kept: str = "nothing was kept") -> Iterator[Tell]:
+    def work(self, phrase: str, *, kept: Callable[[], str] = lambda: NOTHING) -> Iterator[Tell]:
         """Show that something goes on; what the work itself prints goes to stderr.
 
         Args:
             phrase: what begins.
-            kept: what there still is after Ctrl-C, for the last sentence.
+            kept: says what there still is after Ctrl-C, for the last sentence.
 
         Raises:
             Interrupted: Ctrl-C.
@@ -88,7 +92,7 @@ class Terminal:
                 else:
                     yield _untold
         except KeyboardInterrupt:
-            raise Interrupted(kept) from None
+            raise Interrupted(kept()) from None
 
 
 @contextmanager
