@@ -80,10 +80,10 @@ def demo(*, options: Options = DEFAULTS, shared: Shared = SHARED) -> int:
     outcome = None
     cures = [cure for cure in finding.cures if cure.change is not None]
     if cures:
-        one = len(cures) == 1
+        who = "The cure goes" if len(cures) == 1 else f"The {len(cures)} cures go"
+        seeds = "one seed" if options.seeds == 1 else f"{options.seeds} seeds each"
         text = (
-            f"{'The cure goes' if one else f'The {len(cures)} cures go'} on from this very state, "
-            f"beside the unchanged run, on copies and with {options.seeds} seeds each."
+            f"{who} on from this very state, beside the unchanged run, on copies and with {seeds}."
         )
         _say(terminal, "3. The race", f"$ thalweg race {reference}", text)
         with terminal.work("racing") as tell, seeded():
@@ -132,7 +132,7 @@ def _what_decided(finding: "Finding") -> "Finding":
     return replace(
         finding,
         evidence=Evidence(decided),
-        mechanisms=(),
+        mechanisms=tuple(m for m in finding.mechanisms if m.explains is finding.cause),
         findings=(),
         notes=(note, *finding.notes),
     )

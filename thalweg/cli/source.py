@@ -80,7 +80,7 @@ def seeded(seed: int = 0) -> Iterator[None]:
     A diagnosis goes on from the random state of whoever asks for it. A new process has a random
     one, so that the program would not answer the same twice.
     """
-    from thalweg.run.training import RandomState
+    from thalweg.run.random_state import RandomState
 
     before = RandomState.now()
     RandomState.of_seed(seed).restore()
