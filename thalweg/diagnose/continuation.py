@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,12 +13,21 @@ from thalweg.objective.examples import Examples
 from thalweg.objective.supervised import Supervised
 from thalweg.run.training import Training
 
-__all__ = ["MARKS", "Continuation", "continued"]
-
-MARKS = (0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
-"""Shares of a continuation after which the loss is taken; the last four make its end level."""
+__all__ = ["Continuation", "continued", "looks"]
 
 LAST = 4
+"""Looks whose mean is the level at which a continuation ends."""
+
+
+def looks(steps: int) -> tuple[int, ...]:
+    """The steps after which the loss is looked at.
+
+    Pairs of neighbours at the start, at three quarters and at the end, so that a run which
+    alternates between two values is seen at both.
+    """
+    late = (3 * steps) // 4
+    chosen = {1, steps // 4, steps // 2, (5 * steps) // 8, late, late + 1, steps - 1, steps}
+    return tuple(sorted(step for step in chosen if 0 < step <= steps))
 
 
 @dataclass(frozen=True)
@@ -25,9 +35,9 @@ class Continuation:
     """A run that went on for a while from the user's state.
 
     Attributes:
-        fall: the loss at the start less its mean over the last marks, with the standard error that
-            the scatter of those gives; minus infinity where the loss ceased to be finite.
-        losses: the loss over all the examples at each mark, with the start's first.
+        fall: the loss over the first two looks less that over the last four, with the standard error
+            that their scatter gives; minus infinity where the loss ceased to be finite.
+        losses: the loss over all the examples at each look, the start's first.
         test_losses: the same of held-out loss; empty without test data.
         batch_losses: of every step.
         cost: gradient evaluations spent.
@@ -47,6 +57,18 @@ class Continuation:
         """Whether every loss was finite."""
         return all(map(math.isfinite, self.losses)) and all(map(math.isfinite, self.batch_losses))
 
+    @property
+    def late(self) -> float:
+        """The fall over the last quarter, between two pairs of neighbouring looks."""
+        last = self.losses[-LAST:]
+        return (last[0] + last[1] - last[-2] - last[-1]) / 2
+
+    @property
+    def bounce(self) -> float:
+        """How far the loss moves in one step at the end: mean over the two pairs of neighbours."""
+        last = self.losses[-LAST:]
+        return (abs(last[0] - last[1]) + abs(last[-2] - last[-1])) / 2
+
     def test_fall(self) -> Estimate:
         """The fall of the held-out loss, as :attr:`fall` is of the training loss."""
         return _fall(list(self.test_losses), 0.0)
@@ -61,7 +83,7 @@ class Continuation:
         return Curve(marks, self.test_losses, "step", "held-out loss")
 
     def _marks(self, count: int) -> tuple[float, ...]:
-        return tuple(round(mark * self.steps) for mark in (0.0, *MARKS))[:count]
+        return (0.0, *map(float, looks(self.steps)))[:count]
 
 
 def continued(
@@ -73,21 +95,20 @@ def continued(
     test: Examples | None = None,
     each: Callable[[], None] = lambda: None,
 ) -> Continuation:
-    """Take ``steps`` of the training's own steps and look at the loss at the marks.
+    """Take ``steps`` of the training's own steps and look at the loss now and then.
 
     Args:
         training: a fork, advanced here.
         objective: what the loss is measured with.
         start: its value where the fork stands.
         test: held-out examples to look at too.
-        each: called after each mark, for a progress bar.
+        each: called after each look, for a progress bar.
     """
     losses = [start]
     tests = [] if test is None else [training.evaluate(test)]
     cost = training.cost
     done = 0
-    for mark in MARKS:
-        goal = max(round(mark * steps), done)
+    for goal in looks(steps):
         finite = training.advance(goal - done)
         done = goal
         with torch.no_grad():
@@ -112,12 +133,15 @@ def continued(
 
 
 def _fall(losses: list[float], cost: float) -> Estimate:
+    """Mean of the first two looks less that of the last four; error from the scatter of the rest.
+
+    The scatter is taken about a straight line through the last looks, as a steady fall is no noise.
+    """
     if not all(map(math.isfinite, losses)):
         return Estimate(-math.inf, 0.0, "loss", cost)
-    last = torch.tensor(losses[-LAST:], dtype=torch.float64)
-    # The scatter about a straight line: a steady fall is no noise. The start is one draw of it too.
-    place = torch.arange(len(last), dtype=torch.float64) - (len(last) - 1) / 2
-    slope = (place * last).sum() / (place**2).sum()
-    scatter = ((last - last.mean() - slope * place) ** 2).sum() / max(1, len(last) - 2)
-    error = math.sqrt(float(scatter) * (1 + 1 / len(last)))
-    return Estimate(losses[0] - float(last.mean()), error, "loss", cost)
+    first, last = np.array(losses[:2]), np.array(losses[-LAST:])
+    place = np.arange(len(last)) - (len(last) - 1) / 2
+    slope = float(place @ last) / float(place @ place)
+    scatter = float(((last - last.mean() - slope * place) ** 2).sum()) / max(1, len(last) - 2)
+    error = math.sqrt(scatter * (1 / len(first) + 1 / len(last)))
+    return Estimate(float(first.mean() - last.mean()), error, "loss", cost)

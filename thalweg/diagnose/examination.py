@@ -86,6 +86,7 @@ class Examination:
             chunk=min(batch_size, some.length) if noisy else None,
             memory=memory,
             seed=seed,
+            unit=batch_size,
         )
         view = OptimizerView.of(task)
         objective.decay = view.decay
@@ -155,8 +156,29 @@ class Examination:
         self.falls[name] = Estimate(fall, error, "of the range", cost)
         self.spent += cost
 
-    def evidence(self, scale: Estimate) -> Evidence:
-        """Everything so far; falls as shares of ``scale``, the range of the loss."""
+    def scale(self) -> Estimate:
+        """The unit in which falls are told: from the top to the lowest loss known.
+
+        The top is the best constant predictor's loss, or the start of the history where there is
+        none, or the loss itself. It is at least the standard error of the loss over its examples,
+        below which no fall means anything. Adding a constant to the loss changes nothing.
+        """
+        start = self.estimates["loss"].value
+        tops = [start]
+        for name in ("constant_loss", "history_start"):
+            if name in self.estimates and math.isfinite(self.estimates[name].value):
+                tops.append(self.estimates[name].value)
+                break
+        falls = [f.value for name, f in self.falls.items() if name.endswith(("_fall", "_drop"))]
+        falls = [fall for fall in falls if math.isfinite(fall) and fall > 0]
+        bottom = min([start, self.lowest, *(start - fall for fall in falls)])
+        floor = self.estimates["loss_spread"].value
+        return Estimate(max(max(tops) - bottom, floor), 0.0, "loss")
+
+    def evidence(self) -> Evidence:
+        """Everything so far; falls as shares of the range of the loss."""
+        known = "loss_spread" in self.estimates
+        scale = self.scale() if known else Estimate(math.nan, math.nan, "loss")
         relative = {
             name: Estimate(
                 fall.value / scale.value if scale.value > 0 else math.nan,

@@ -50,7 +50,7 @@ def history_estimates(metrics: Trajectory) -> tuple[dict[str, Estimate], dict[st
     scale = float(max(seen["history_start"].value, finite[-1]) - seen["history_best"].value)
     fall = float(before.mean() - after.mean())
     error = math.hypot(before.std(), after.std()) / math.sqrt(quarter)
-    size, height, share, count = jumps(losses)
+    size, height, share, count, kick = jumps(losses)
     if scale > 0:
         estimates["range"] = Estimate(scale, 0.0, "loss")
         estimates["unchanged_fall"] = Estimate(fall / scale, error / scale, "of the range")
@@ -59,6 +59,7 @@ def history_estimates(metrics: Trajectory) -> tuple[dict[str, Estimate], dict[st
         estimates["jump_height"] = Estimate(height / scale, 0.0, "of the range")
         estimates["jump_share"] = Estimate(share)
         estimates["jumps"] = Estimate(float(count))
+        estimates["kick"] = Estimate(kick, 0.0, "spreads")
     return estimates, {"history": _curve(losses)}
 
 
@@ -84,8 +85,9 @@ def _curve(losses: Sequence[float]) -> Curve:
     return Curve(tuple(map(float, steps)), tuple(losses[::every]), "step", "mini-batch loss")
 
 
-def jumps(losses: Sequence[float]) -> tuple[float, float, float, int]:
-    """How far the losses jump: in spreads, in their own unit; in what share of steps; how often.
+def jumps(losses: Sequence[float]) -> tuple[float, float, float, int, float]:
+    """How losses jump: how far in spreads and in their unit, in what share of steps, how often, and
+    by how many spreads the three losses after a jump stand above those before it (the kick).
 
     A jump is a loss above both the median of the 15 before it and that of the 15 after it, so that
     it came back: a fall or a rise that stays is none. The spread is 1.4826 times the median
@@ -95,15 +97,17 @@ def jumps(losses: Sequence[float]) -> tuple[float, float, float, int]:
     values = np.asarray(losses, dtype=float)
     values = values[np.isfinite(values)]
     if len(values) < 3 * SIDE:
-        return math.nan, math.nan, math.nan, 0
+        return math.nan, math.nan, math.nan, 0, math.nan
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, SIDE), axis=1)
     inner = values[SIDE:-SIDE]
     above = inner - np.maximum(medians[: len(inner)], medians[-len(inner) :])
     highest = float(above.max())
     spread = 1.4826 * float(np.median(np.abs(above)))
     if highest <= 0:
-        return 0.0, 0.0, 0.0, 0
+        return 0.0, 0.0, 0.0, 0, 0.0
     spread = max(spread, 1e-12)
     far = above > SPIKE * spread
-    return highest / spread, highest, float(far.mean()), int(far.sum())
-
+    places = np.flatnonzero(far[:-4])
+    after = np.array([inner[i + 1 : i + 4].mean() - medians[i] for i in places])
+    kick = float(np.median(after) / spread) if len(after) else 0.0
+    return highest / spread, highest, float(far.mean()), int(far.sum()), kick

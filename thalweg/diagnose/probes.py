@@ -14,14 +14,18 @@ __all__ = ["escape", "nudge"]
 NUDGES = (0.01, 0.1)
 """Lengths of a nudge in units of the usual scale of a fresh weight, 1/√fan_in."""
 
-ROUNDS = (1.0, 0.3, 0.1)
-"""The same for the rounds of the escape probe: a new draw of every weight first, as it tells most."""
+SIZES = (1.0, 3.0, 0.3, 1.0, 3.0, 0.1)
+"""The same for the escape probe, in turn while its budget lasts: from 1 up every weight is drawn
+anew, which tells most."""
+
+MOST = 24
+"""Trials of the escape probe."""
+
+DESCENT = 70
+"""Gradient evaluations of each descent of the escape probe."""
 
 CLEAR = 0.05
 """A fall of this share of the known range ends the escape probe: better is reachable."""
-
-TRIALS = 4
-"""Draws of noise in each round."""
 
 
 def nudge(e: Examination, *, evaluations: int = 25) -> None:
@@ -46,30 +50,31 @@ def nudge(e: Examination, *, evaluations: int = 25) -> None:
 def escape(e: Examination, *, budget: float, scale: float) -> None:
     """Add ``escape_fall``: how much lower noise from here, then descent, ends.
 
-    Rounds of noise of several sizes, TRIALS draws each; ends as soon as one is lower by CLEAR of
-    ``scale``. What is found proves that better is reachable; finding nothing proves nothing.
+    Noise of SIZES in turn, until ``budget`` evaluations over the training data are spent or one end
+    is lower by CLEAR of ``scale``. What is found proves that better is reachable; finding nothing
+    proves nothing.
     """
     start = e.estimates["loss"].value
-    evaluations = int(max(20, min(80, budget / e.share / (len(ROUNDS) * TRIALS))))
-    spent, best = 0.0, math.inf
-    for round_, length in enumerate(ROUNDS):
-        for trial in range(TRIALS):
-            e.tick(f"escape probe: noise {length:g}, trial {trial + 1} of {TRIALS}")
-            if length < 1.0:
-                found = _from(e, length, 100 + 10 * round_ + trial, evaluations)
-            else:
-                fresh = _fresh_point(e, 200 + trial)
-                found = descend_from(e.objective, fresh, evaluations=evaluations)
-            spent += found.loss.cost
-            if found.loss.value < best:
-                best = found.loss.value
-                e.estimates["escape_noise"] = Estimate(length, 0.0, "of a fresh weight")
-                e.directions["escaped"] = found.point
-            if start - best > CLEAR * scale:
-                break
+    room = budget / e.share
+    evaluations = int(min(DESCENT, max(10.0, room / 4)))
+    spent, best, trial = 0.0, math.inf, 0
+    while spent + evaluations <= room and trial < MOST:
+        length = SIZES[trial % len(SIZES)]
+        e.tick(f"escape probe: trial {trial + 1}, noise {length:g}")
+        if length < 1.0:
+            found = _from(e, length, 100 + trial, evaluations)
         else:
-            continue
-        break
+            fresh = _fresh_point(e, length, 100 + trial)
+            found = descend_from(e.objective, fresh, evaluations=evaluations)
+        spent += found.loss.cost
+        trial += 1
+        if found.loss.value < best:
+            best = found.loss.value
+            e.estimates["escape_noise"] = Estimate(length, 0.0, "of a fresh weight")
+            e.directions["escaped"] = found.point
+        if start - best > CLEAR * scale:
+            break
+    e.estimates["escape_trials"] = Estimate(float(trial), 0.0, "trials")
     e.add_fall("escape_fall", start - best, 0.0, spent * e.share)
 
 
@@ -79,8 +84,8 @@ def _from(e: Examination, length: float, purpose: int, evaluations: int) -> Desc
     return descend_from(e.objective, pushed, evaluations=evaluations)
 
 
-def _fresh_point(e: Examination, purpose: int) -> Tensor:
-    """Newly drawn weights about a centre: Gaussian, of the usual size of a fresh weight.
+def _fresh_point(e: Examination, length: float, purpose: int) -> Tensor:
+    """Newly drawn weights about a centre: Gaussian, ``length`` times the size of a fresh weight.
 
     The centre is 0 for matrices and biases, 1 for the weights of norms, and where it stands for
     vectors of any other use.
@@ -88,13 +93,15 @@ def _fresh_point(e: Examination, purpose: int) -> Tensor:
     centres: dict[int, float] = {}
     for module in e.task.model.modules():
         for name, p in module.named_parameters(recurse=False):
-            norm = isinstance(module, nn.LayerNorm | nn.GroupNorm) or hasattr(module, "running_mean")
+            norm = isinstance(module, nn.LayerNorm | nn.GroupNorm) or hasattr(
+                module, "running_mean"
+            )
             if p.ndim > 1 or name.startswith("bias"):
                 centres[id(p)] = 0.0
             elif norm and name == "weight":
                 centres[id(p)] = 1.0
     noise = torch.randn(e.point.shape, generator=e.generator(purpose), dtype=e.point.dtype)
-    drawn = fan_in_scales(e.task.model) * noise.to(e.point.device)
+    drawn = length * fan_in_scales(e.task.model) * noise.to(e.point.device)
     begin = 0
     for p in e.task.model.parameters():
         if p.requires_grad:

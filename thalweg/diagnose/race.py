@@ -119,7 +119,9 @@ def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
             chosen[cure.name] = cure
     if not chosen:
         advice = ", ".join(c if isinstance(c, str) else c.name for c in cures) or "none"
-        raise UsageError(f"cures must hold one that can be raced, but only advice was given: {advice}")
+        raise UsageError(
+            f"cures must hold one that can be raced, but only advice was given: {advice}"
+        )
     return list(chosen.values())
 
 
@@ -140,7 +142,9 @@ def _length(e: Examination) -> float:
 def _escape_step(e: Examination) -> tuple[torch.Tensor | None, float]:
     """The step along the most negative curvature that lowers the loss most, and its cost."""
     start = e.objective.value(e.point)
-    found = extreme_eigenvalues(e.objective, e.point, budget=40, rtol=0.05, generator=e.generator(1))
+    found = extreme_eigenvalues(
+        e.objective, e.point, budget=40, rtol=0.05, generator=e.generator(1)
+    )
     low = found.bottom[0].value
     if not low < 0:
         return None, found.top[0].cost * e.share

@@ -9,6 +9,7 @@ __all__ = [
     "best_fall",
     "better_known",
     "bowl",
+    "curvature_leads",
     "diverges",
     "falls",
     "falls_at_all",
@@ -64,13 +65,29 @@ def still(evidence: Evidence) -> float:
     names = ("unchanged_fall", "lower_rate_fall", "raised_rate_fall", "descent_fall")
     if "descent_fall" not in evidence:
         return 0.0
-    return min(t.below(steady(evidence, n), t.STILL) for n in names if n in evidence)
+    bounce = Estimate(evidence.measured("unchanged_fall").error)
+    return min(
+        t.below(bounce, t.WORTH),
+        *(t.below(steady(evidence, n), t.STILL) for n in names if n in evidence),
+    )
 
 
 def way_down(evidence: Evidence) -> float:
     """From where the run stands still, negative curvature or a nudge leads down."""
     drops = [evidence.measured(name) for name in ("curvature_drop", "nudge_fall")]
     return max(t.above(drop, t.SADDLE_DROP) for drop in drops)
+
+
+def curvature_leads(evidence: Evidence) -> float:
+    """The run hardly falls, while negative curvature leads down several times further than descent."""
+    names = ("unchanged_fall", "lower_rate_fall", "descent_fall", "gradient_drop", "krylov_drop")
+    others = max((evidence.value(n) for n in names if n in evidence), default=math.nan)
+    drop = evidence.measured("curvature_drop")
+    return t.both(
+        t.below(steady(evidence, "unchanged_fall"), t.WORTH),
+        t.above(drop, t.SADDLE_DROP),
+        t.above(drop, max(t.SEVERAL * others, 1e-12)),
+    )
 
 
 def settled(evidence: Evidence) -> float:
@@ -103,13 +120,22 @@ def noisy(evidence: Evidence) -> float:
 
 
 def lower_wins(evidence: Evidence) -> float:
-    """A tenth of the rate falls, and further than the run as it is, beyond the scatter of both."""
+    """A tenth of the rate ends lower than the run as it is, beyond the scatter of both.
+
+    And by a good part of its own fall, or the run as it is has come to rest above it.
+    """
     lower, own = evidence.measured("lower_rate_fall"), evidence.measured("unchanged_fall")
     if math.isinf(own.value):
         own = Estimate(-1.0)
     ahead = Estimate(lower.value - own.value, math.hypot(lower.error, own.error))
+    late = evidence.measured("late_fall")
     return t.both(
-        t.above(lower, t.STILL), t.above(ahead, t.STILL), t.above(lower, t.AHEAD * max(own.value, 1e-9))
+        t.above(lower, t.STILL),
+        t.above(ahead, t.STILL),
+        t.either(
+            t.above(lower, t.AHEAD * max(own.value, 1e-9)),
+            t.below(late, max(t.LATE * ahead.value, 1e-9)),
+        ),
     )
 
 
@@ -140,9 +166,12 @@ def spiky(evidence: Evidence) -> float:
     return t.both(
         t.above(evidence.measured("jump"), t.SPIKE),
         t.above(evidence.measured("jump_height"), t.SPIKE_HEIGHT),
+        t.either(
+            t.above(evidence.measured("kick"), t.KICK),
+            t.above(evidence.measured("jump_height"), t.TOWERING),
+        ),
         t.below(evidence.measured("jump_share"), t.RARE),
         t.above(evidence.measured("jumps"), t.REPEATED),
-        t.opposite(still(evidence)),
     )
 
 

@@ -36,8 +36,9 @@ EDGE = 0.4
 """Stability from which full-batch steps are seen to bounce: 1 by theory at a fixed point; half of a
 two-cycle's points lie where the curvature is lower."""
 
-NOISE_SHARE = 0.5
-"""Noise makes more of the second-order term of a step than the gradient does."""
+NOISE_SHARE = 0.35
+"""Noise makes a good part of the second-order term of a step: near a floor, where one gradient is as
+large as the next, half of it and more; full batches have none."""
 
 SADDLE_DROP = 0.02
 """A fall along negative curvature or from a nudge that is worth the name of a way out."""
@@ -57,7 +58,7 @@ nothing was learnt. A verdict needs signs beside it."""
 RISE = 1.0
 """A rise by the whole range within a continuation is a divergence."""
 
-SPIKE = 15.0
+SPIKE = 10.0
 """Spreads by which a loss must stand above both neighbours' medians; sampling gives 3 to 6."""
 
 SPIKE_HEIGHT = 0.15
@@ -66,8 +67,15 @@ SPIKE_HEIGHT = 0.15
 RARE = 0.1
 """Spikes in more steps than this are the noise itself."""
 
-REPEATED = 2
-"""One jump is an accident."""
+REPEATED = 6
+"""A few jumps are accidents."""
+
+KICK = 3.5
+"""Spreads by which the losses after a jump stand higher than before: the step threw the run out. A
+batch that was merely hard leaves none."""
+
+TOWERING = 30.0
+"""A jump of so many ranges of the loss needs no further sign."""
 
 GAP = 0.05
 """Held-out loss above training loss, as a share of the range, from which fits are too close."""
@@ -81,6 +89,12 @@ block the layer."""
 
 AHEAD = 1.5
 """A tenth of the rate must fall this many times further than the run to be called better."""
+
+LATE = 0.3
+"""Fall of the run's last quarter as a share of its distance from the lower rate: at rest below it."""
+
+BOUNCE = 0.02
+"""Change of the loss in one full-batch step, as a share of the range, without a fall to go with it."""
 
 SIGNAL = 0.03
 """Held-out R² of simple predictors; shuffled labels give 0 within 0.01 to 0.03."""

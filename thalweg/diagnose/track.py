@@ -72,7 +72,12 @@ class Track:
                 if e.test is not None:
                     tests.append(math.nan)
         looks = LOSS_COST * sum(map(math.isfinite, losses)) * e.share
-        looks += LOSS_COST * sum(map(math.isfinite, tests)) * (len(e.test) if e.test else 0) / e.population
+        looks += (
+            LOSS_COST
+            * sum(map(math.isfinite, tests))
+            * (len(e.test) if e.test else 0)
+            / e.population
+        )
         return Ran(tuple(losses), tuple(tests), training.cost + looks)
 
     def _advance(self, training: Training, goal: float) -> bool:
@@ -126,4 +131,6 @@ class Track:
             with self._file.open("a") as file:
                 file.write(("\n" if torn else "") + json.dumps({"key": key, **plain}) + "\n")
         except OSError as error:
-            raise FolderError(f"{self._file.parent} cannot keep the race: {error.strerror}") from error
+            raise FolderError(
+                f"{self._file.parent} cannot keep the race: {error.strerror}"
+            ) from error

@@ -11,7 +11,7 @@ from thalweg.diagnose.checks import check_state, check_wiring
 from thalweg.diagnose.examination import Examination
 from thalweg.diagnose.finding import Finding, Mechanism
 from thalweg.diagnose.source import task_of
-from thalweg.diagnose.vitals import loss_range, take_vitals
+from thalweg.diagnose.vitals import take_vitals
 from thalweg.errors import ModelError, UsageError
 from thalweg.estimate import Estimate, Evidence
 from thalweg.measure.fit import constant_loss, overfit_one_batch
@@ -69,7 +69,7 @@ def diagnose(
     """
     if not (isinstance(budget, int | float) and budget > 0 and math.isfinite(budget)):
         raise UsageError(f"budget must be a number above 0, not {budget!r}")
-    if share is not None and not (0 < share and math.isfinite(share)):
+    if share is not None and not (share > 0 and math.isfinite(share)):
         raise UsageError(f"share must be a number above 0, not {share!r}")
     found = task_of(source, task=task, checkpoint=checkpoint)
     if not isinstance(found, Task):
@@ -119,7 +119,9 @@ def judge(
     ]
     if found and found[0].confidence >= DECIDED:
         first, rest = found[0], found[1:]
-        if rest and first.cause not in FIRST:  # a rival takes from the confidence what the two share
+        if (
+            rest and first.cause not in FIRST
+        ):  # a rival takes from the confidence what the two share
             doubt = rest[0].confidence / (first.confidence + rest[0].confidence)
             first = replace(first, confidence=first.confidence * min(1.0, 1.25 * (1 - doubt)))
     else:
@@ -168,9 +170,8 @@ def _examined(e: Examination, wiring: tuple[Mechanism, ...], probe: bool) -> Fin
         state = check_state(
             e.task, e.objective, report, constant, loss=plain, signal=signal, one_batch=one_batch
         )
-    scale = loss_range(e) if "loss_spread" in e.estimates else Estimate(math.nan, math.nan)
     finding = judge(
-        e.evidence(scale),
+        e.evidence(),
         wiring + state,
         notes=tuple(e.notes),
         name=e.task.name,

@@ -232,6 +232,8 @@ def _accurate(lanczos: Lanczos, top: int, bottom: int, rtol: float) -> bool:
     values, errors, _ = lanczos.ritz()
     largest = np.abs(values).max()
     heads = slice(len(values) - top, None)
-    accurate = bool(np.all(errors[heads] <= rtol * np.maximum(np.abs(values[heads]), 1e-6 * largest)))
+    accurate = bool(
+        np.all(errors[heads] <= rtol * np.maximum(np.abs(values[heads]), 1e-6 * largest))
+    )
     tails = slice(0, bottom)
     return accurate and bool(np.all(errors[tails] <= rtol * largest))

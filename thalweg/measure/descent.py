@@ -1,5 +1,6 @@
 """Descent as a probe: how far down does one get from here, and from a nudge beside it?"""
 
+import contextlib
 import math
 from dataclasses import dataclass
 
@@ -60,10 +61,8 @@ def descend_from(
         tolerance_grad=0.0,
         tolerance_change=1e-12,
     )
-    try:
+    with contextlib.suppress(Spent):
         optimizer.step(closure)
-    except Spent:
-        pass
     cost = float(len(losses))
     if not math.isfinite(best[0]):
         return Descent(point, Estimate(math.nan, math.nan, "loss", cost), tuple(losses))

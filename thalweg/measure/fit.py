@@ -47,7 +47,7 @@ def constant_loss(objective: Supervised, *, examples: int = 4096) -> Estimate:
     64 examples. NaN where the output is no single tensor, the task has only a ``batch_loss``, or
     the loss has no lowest value.
     """
-    loss = objective._loss
+    loss = objective.pair_loss
     if loss is None:
         return UNKNOWN
     generator = torch.Generator().manual_seed(0)

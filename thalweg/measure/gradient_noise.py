@@ -63,7 +63,7 @@ def gradient_noise(
         generator: of the draws.
     """
     n, population = objective.data.length, objective.data.population
-    if not 1 <= batch_size:
+    if not batch_size >= 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
     cost = 0.0
     if full_gradient is None:

@@ -40,7 +40,7 @@ def label_signal(
     """
     unknown = Estimate(math.nan, math.nan)
     if isinstance(source, Supervised):
-        pool = source.data if source._loss is not None else None
+        pool = source.data if source.pair_loss is not None else None
     elif isinstance(source, Task):
         pool = Examples.of(source.train) if source.loss is not None else None
     else:

@@ -208,12 +208,19 @@ class _Chunks:
 
 
 def _pieces(objective: Objective, point: Tensor) -> _Pieces:
-    return _Chunks(objective, point) if isinstance(objective, Supervised) else _Whole(objective, point)
+    return (
+        _Chunks(objective, point) if isinstance(objective, Supervised) else _Whole(objective, point)
+    )
 
 
 def _lacks_second_derivative(error: Exception) -> bool:
     words = str(error).lower()
     return isinstance(error, NotImplementedError) or any(
         sign in words
-        for sign in ("not implemented", "double backward", "does not require grad", "derivative for")
+        for sign in (
+            "not implemented",
+            "double backward",
+            "does not require grad",
+            "derivative for",
+        )
     )

@@ -159,7 +159,7 @@ def as_batches(data: Any, batch_size: int | None, *, name: str = "train") -> Ite
     examples = Examples.of(data, name=name)
     size = _size(batch_size, len(examples), name)
     if size == len(examples):
-        return DataLoader(_Rows(examples), batch_size=None, sampler=[slice(None)])  # pyright: ignore
+        return DataLoader(_Rows(examples), batch_size=None, sampler=[slice(None)])  # pyright: ignore[reportArgumentType]
     order = torch.utils.data.RandomSampler(range(len(examples)))  # pyright: ignore[reportArgumentType]
     return DataLoader(
         _Rows(examples),

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from thalweg.errors import DataError, ModelError, UsageError
 from thalweg.objective.base import Objective
-from thalweg.objective.examples import Examples, batch_length
+from thalweg.objective.examples import Examples
+from thalweg.objective.failures import explained, shape_of
+from thalweg.objective.flat import FlatLoss
 from thalweg.objective.placed import MODES, Placed, random_state, unwrapped
 
 __all__ = ["Supervised"]
@@ -39,6 +41,7 @@ class Supervised(Objective):
             ``memory``.
         memory: bytes that intermediate results may take.
         seed: of the dropout masks.
+        unit: for a loss that sums over a batch: the batch size that its value is meant for.
 
     Raises:
         ModelError: no trainable parameter; a model or a loss that fails on a batch, or a loss that
@@ -58,15 +61,16 @@ class Supervised(Objective):
         chunk: int | None = None,
         memory: int = 2**30,
         seed: int = 0,
+        unit: int = 1,
     ) -> None:
         if (loss is None) == (batch_loss is None):
             raise UsageError("exactly one of loss and batch_loss must be given")
         if mode not in MODES:
             raise UsageError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-        self._loss, self._batch_loss = loss, batch_loss
+        self.pair_loss, self._batch_loss = loss, batch_loss
         self.data = Examples.of(data)
         self.examples = len(self.data)
-        self.mode, self.memory, self.seed = mode, memory, seed
+        self.mode, self.memory, self.seed, self.unit = mode, memory, seed, unit
         own = unwrapped(model)
         if not any(p.requires_grad for p in own.parameters()):
             raise ModelError("model must have a parameter that requires a gradient, but has none")
@@ -75,9 +79,7 @@ class Supervised(Objective):
         self.decay = decay
         self.sums = self._is_summed()
         self._bytes: float | None = None
-        self.chunk = chunk or (
-            self._fitting_chunk() if mode == "eval" else min(self.examples, 256)
-        )
+        self.chunk = chunk or (self._fitting_chunk() if mode == "eval" else min(self.examples, 256))
 
     # What is evaluated ------------------------------------------------------------------------
 
@@ -92,13 +94,25 @@ class Supervised(Objective):
     def loss(self, points: Tensor) -> Tensor:
         self.check_points(points)
         flat = points.reshape(-1, self.dim)
-        values = [_Loss.apply(self, point) for point in flat]
-        return torch.stack(values).reshape(points.shape[:-1])  # pyright: ignore
+        values = [FlatLoss.apply(self, point) for point in flat]
+        return torch.stack(values).reshape(points.shape[:-1])  # pyright: ignore[reportArgumentType]
 
     def value(self, point: Tensor) -> float:
         """The loss at one point as a number."""
         with torch.no_grad():
             return float(self.loss(point))
+
+    def plain_value(self, point: Tensor) -> Tensor:
+        """The loss at one point as a scalar tensor without a graph."""
+        losses, weights = self.chunk_losses(point)
+        penalty = 0.5 * (self.decay * point * point).sum().double().cpu()
+        return ((losses * weights).sum() + penalty).to(point)
+
+    def hessian_vector_product(self, point: Tensor, vector: Tensor) -> Tensor:
+        """∇²f(point) · vector, shape ``(dim,)``; for many at one point use ``Hessian``."""
+        from thalweg.objective.derivatives import Hessian  # which evaluates this class
+
+        return Hessian(self, point, keep=False) @ vector
 
     def value_and_gradient(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (scalar) and its gradient (``(dim,)``) at one point."""
@@ -145,7 +159,7 @@ class Supervised(Objective):
         """Every chunk on the model's device, with the weight its loss has in the whole."""
         device = self._start.device
         for batch, length in self.data.chunks(size or self.chunk):
-            weight = 1.0 / self.chunk if self.sums else length / self.data.length
+            weight = (self.unit if self.sums else length) / self.data.length
             if device.type != "cpu":
                 batch = tree_map(
                     lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, batch
@@ -157,10 +171,10 @@ class Supervised(Objective):
         try:
             if self._batch_loss is not None:
                 return self._batch_loss(self.placed.model, batch)
-            assert self._loss is not None
-            return self._loss(self.placed.model(batch[0]), batch[1])
+            assert self.pair_loss is not None
+            return self.pair_loss(self.placed.model(batch[0]), batch[1])
         except Exception as error:
-            raise _explained(error, batch, self._start.dtype, self._loss is not None) from error
+            raise explained(error, batch, self._start.dtype, self.pair_loss is not None) from error
 
     def bytes_per_example(self) -> float:
         """Memory of the graph that a Hessian-vector product keeps, for each example: measured."""
@@ -239,13 +253,13 @@ class Supervised(Objective):
 
     def _first_loss(self, batch: Any) -> None:
         """Evaluate once, and say in one sentence what does not work."""
-        if self._loss is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
+        if self.pair_loss is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise DataError(
                 "train must give pairs (input, target) for loss(output, target), but gives "
-                f"{_shape(batch)}: use batch_loss(model, batch) for anything else"
+                f"{shape_of(batch)}: use batch_loss(model, batch) for anything else"
             )
         loss = self._loss_at(self.placed, self._start, batch)
-        if not isinstance(loss, Tensor) or loss.ndim and loss.numel() != 1:
+        if not isinstance(loss, Tensor) or (loss.ndim and loss.numel() != 1):
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ModelError(
                 f"loss must return a scalar, the mean over the batch, but returned {what}"
@@ -253,7 +267,7 @@ class Supervised(Objective):
 
     def _is_summed(self) -> bool:
         """Whether the loss of a batch is a sum over its examples: doubling the batch doubles it."""
-        if self._loss is None or not isinstance(self.data.tensors, tuple):
+        if self.pair_loss is None or not isinstance(self.data.tensors, tuple):
             return False
         few = min(4, self.data.length)
         rows = list(range(few))
@@ -262,66 +276,3 @@ class Supervised(Objective):
         if not torch.isfinite(single) or not torch.isfinite(double) or single == 0:
             return False
         return bool((double / single - 2).abs() < 1e-3)
-
-
-class _Loss(torch.autograd.Function):
-    """The loss at one point; its derivative is computed with the value and its own is a product."""
-
-    @staticmethod
-    def forward(ctx: Any, objective: Supervised, point: Tensor) -> Tensor:
-        ctx.objective = objective
-        if point.requires_grad:
-            value, gradient = objective.value_and_gradient(point)
-            ctx.save_for_backward(point, gradient)
-            return value
-        losses, weights = objective.chunk_losses(point)
-        penalty = 0.5 * (objective.decay * point * point).sum().double().cpu()
-        return ((losses * weights).sum() + penalty).to(point)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor]:
-        point, gradient = ctx.saved_tensors
-        return None, upstream[0] * _Gradient.apply(ctx.objective, point, gradient)
-
-
-class _Gradient(torch.autograd.Function):
-    """The gradient at one point, already known; its backward pass is a Hessian-vector product."""
-
-    @staticmethod
-    def forward(ctx: Any, objective: Supervised, point: Tensor, gradient: Tensor) -> Tensor:
-        ctx.objective = objective
-        ctx.save_for_backward(point)
-        return gradient.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor, None]:
-        from thalweg.objective.derivatives import Hessian
-
-        (point,) = ctx.saved_tensors
-        return None, Hessian(ctx.objective, point, keep=False) @ upstream[0], None
-
-
-def _explained(
-    error: Exception, batch: Any, dtype: torch.dtype, pairs: bool
-) -> ModelError | DataError:
-    leaves = [leaf for leaf in tree_flatten(batch[0] if pairs else batch)[0]]
-    inputs = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if inputs is not None and inputs.dtype != dtype and "dtype" in reason.lower():
-        return DataError(
-            f"inputs must be {_name(dtype)} like the model's weights, but are "
-            f"{_name(inputs.dtype)}: convert them with .to({dtype})"
-        )
-    shape = f" (input of shape {tuple(inputs.shape)})" if inputs is not None else ""
-    return ModelError(f"the loss cannot be evaluated on a batch of train{shape}: {reason}")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _shape(batch: Any) -> str:
-    try:
-        return f"{type(batch).__name__} of {batch_length(batch)} examples"
-    except DataError:
-        return type(batch).__name__

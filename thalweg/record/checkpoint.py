@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import FolderError
 from thalweg.record.weights import load_weights, read_plain, read_weights, write_weights
-from thalweg.run.training import RandomState
+from thalweg.run.random_state import RandomState
 
 __all__ = ["checkpoint_at", "read_checkpoint", "remove_checkpoint", "write_checkpoint"]
 

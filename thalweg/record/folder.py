@@ -20,7 +20,7 @@ from thalweg.record.checkpoint import (
 )
 from thalweg.record.metrics import MetricsWriter, read_metrics
 from thalweg.record.weights import read_weights
-from thalweg.run.training import RandomState
+from thalweg.run.random_state import RandomState
 from thalweg.trajectory import Trajectory, environment
 
 __all__ = ["RunFolder", "read_weights"]

@@ -2,13 +2,11 @@
 
 import copy
 import math
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
@@ -16,47 +14,10 @@ from torch.utils.data import DataLoader
 
 from thalweg.errors import DataError, ModelError
 from thalweg.objective.examples import Examples, as_batches, batch_length
+from thalweg.run.random_state import RandomState
 from thalweg.task import Task
 
-__all__ = ["RandomState", "Training"]
-
-
-@dataclass(frozen=True)
-class RandomState:
-    """The global random states that a training draws from: torch, CUDA, NumPy, Python."""
-
-    torch: Tensor
-    cuda: tuple[Tensor, ...]
-    numpy: Any
-    python: Any
-
-    @classmethod
-    def now(cls) -> "RandomState":
-        """The states as they are."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return cls(
-            torch.random.get_rng_state(), tuple(cuda), np.random.get_state(), random.getstate()
-        )
-
-    @classmethod
-    def of_seed(cls, seed: int) -> "RandomState":
-        """The states that a seed gives."""
-        before = cls.now()
-        try:
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
-            return cls.now()
-        finally:
-            before.restore()
-
-    def restore(self) -> None:
-        """Make these the global states."""
-        torch.random.set_rng_state(self.torch)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(list(self.cuda))
-        np.random.set_state(self.numpy)
-        random.setstate(self.python)
+__all__ = ["Training"]
 
 
 class Training:

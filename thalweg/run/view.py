@@ -47,9 +47,7 @@ class OptimizerView:
         optimizer = task.optimizer
         name = type(optimizer).__name__
         adaptive = name in {"Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad"}
-        groups = {
-            id(p): group for group in optimizer.param_groups for p in group["params"]
-        }
+        groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
         rate = max((float(g.get("lr", 0.0)) for g in optimizer.param_groups), default=0.0)
         metric, decay = [], []
         begin = 0

@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import settled, better_known, fits_poorly, flat, no_signal
+from thalweg.diagnose.signs import better_known, fits_poorly, flat, no_signal, settled
 from thalweg.estimate import Evidence
 
 __all__ = ["cannot_fit"]

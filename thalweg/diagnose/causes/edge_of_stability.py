@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import noisy, lower_wins, diverges
+from thalweg.diagnose.signs import diverges, lower_wins, noisy
 from thalweg.estimate import Evidence
 
 __all__ = ["edge_of_stability"]
@@ -15,7 +15,12 @@ def edge_of_stability(evidence: Evidence) -> Finding | None:
     """Stability near or past 1 without noise: a lower rate falls further than the run does."""
     stability = evidence.measured("stability")
     probability = t.both(
-        t.above(stability, t.EDGE),
+        t.either(
+            t.above(stability, t.EDGE),
+            t.both(
+                t.above(stability, t.NEAR_LIMIT), t.above(evidence.measured("bounce"), t.BOUNCE)
+            ),
+        ),
         t.opposite(noisy(evidence)),
         lower_wins(evidence),
         t.opposite(diverges(evidence)),

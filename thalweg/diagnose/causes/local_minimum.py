@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import settled, better_known, flat
+from thalweg.diagnose.signs import better_known, flat, settled, spiky
 from thalweg.estimate import Evidence
 
 __all__ = ["local_minimum"]
@@ -13,7 +13,12 @@ __all__ = ["local_minimum"]
 
 def local_minimum(evidence: Evidence) -> Finding | None:
     """Settled in a bowl, and a lower loss is known."""
-    probability = t.both(settled(evidence), better_known(evidence), t.opposite(flat(evidence)))
+    probability = t.both(
+        settled(evidence),
+        better_known(evidence),
+        t.opposite(flat(evidence)),
+        t.opposite(spiky(evidence)),
+    )
     escape, earlier = evidence.value("escape_fall"), evidence.value("earlier_fall")
     if escape > t.BETTER:
         known = f"noise and descent from here end lower by {escape:.0%} of the range"

@@ -4,7 +4,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import settled, better_known, fits_poorly, overfits
+from thalweg.diagnose.signs import better_known, fits_poorly, overfits, settled, spiky
 from thalweg.estimate import Evidence
 
 __all__ = ["minimum"]
@@ -15,6 +15,7 @@ def minimum(evidence: Evidence) -> Finding | None:
     searched = 1.0 if "escape_fall" in evidence else 0.75
     probability = t.both(
         settled(evidence),
+        t.opposite(spiky(evidence)),
         t.opposite(better_known(evidence)),
         t.opposite(fits_poorly(evidence)),
         t.opposite(overfits(evidence)),

@@ -5,14 +5,14 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import lower_wins, noisy, diverges, spiky
+from thalweg.diagnose.signs import diverges, lower_wins, noisy, spiky
 from thalweg.estimate import Evidence
 
 __all__ = ["noise_floor"]
 
 
 def noise_floor(evidence: Evidence) -> Finding | None:
-    """Stands still as it is while a tenth of the rate ends lower, and the noise makes the step's second-order term."""
+    """A tenth of the rate ends lower, and noise makes a good part of the second-order term."""
     probability = t.both(
         noisy(evidence),
         lower_wins(evidence),

@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import flat, no_slope, settled, better_known, fits_poorly
+from thalweg.diagnose.signs import better_known, fits_poorly, flat, no_slope, settled
 from thalweg.estimate import Evidence
 
 __all__ = ["plateau"]
@@ -35,7 +35,13 @@ def plateau(evidence: Evidence) -> Finding | None:
         probability,
         sentence,
         evidence,
-        ("dead_share", "saturated_share", "output_spread", "gradient_reach", "gradient_drop",
-         "escape_fall"),
+        (
+            "dead_share",
+            "saturated_share",
+            "output_spread",
+            "gradient_reach",
+            "gradient_drop",
+            "escape_fall",
+        ),
         (cures.restart(), cures.perturb(1.0), cures.adam()),
     )

@@ -5,7 +5,15 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import best_fall, falls_at_all, lower_wins, pace, still, spiky
+from thalweg.diagnose.signs import (
+    best_fall,
+    curvature_leads,
+    falls_at_all,
+    lower_wins,
+    pace,
+    spiky,
+    still,
+)
 from thalweg.estimate import Evidence
 
 __all__ = ["ravine"]
@@ -21,6 +29,7 @@ def ravine(evidence: Evidence) -> Finding | None:
         t.opposite(lower_wins(evidence)),
         t.opposite(still(evidence)),
         t.opposite(spiky(evidence)),
+        t.opposite(curvature_leads(evidence)),
         falls_at_all(evidence),
     )
     sentence = (

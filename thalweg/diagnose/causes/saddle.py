@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import still, way_down, bowl, flat
+from thalweg.diagnose.signs import bowl, curvature_leads, flat, still, way_down
 from thalweg.estimate import Evidence
 
 __all__ = ["saddle"]
@@ -14,8 +14,7 @@ __all__ = ["saddle"]
 def saddle(evidence: Evidence) -> Finding | None:
     """Stands still, yet negative curvature or a nudge leads down."""
     probability = t.both(
-        still(evidence),
-        way_down(evidence),
+        t.either(t.both(still(evidence), way_down(evidence)), curvature_leads(evidence)),
         t.opposite(bowl(evidence)),
         1 - 0.5 * flat(evidence),
     )

@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import spiky, diverges
+from thalweg.diagnose.signs import diverges, spiky
 from thalweg.estimate import Evidence
 
 __all__ = ["spikes"]

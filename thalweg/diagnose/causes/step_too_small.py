@@ -1,7 +1,6 @@
 """The rate is far below what the curvature allows."""
 
 from thalweg.diagnose import cures
-from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from thalweg.diagnose.checks import data, finite, frozen, held, modes, outputs, reach, steps
 from thalweg.diagnose.checks.look import Look
 from thalweg.diagnose.finding import Mechanism
-from thalweg.run.training import RandomState
+from thalweg.run.random_state import RandomState
 from thalweg.task import Task
 
 __all__ = ["check_wiring"]

@@ -1,0 +1,45 @@
+"""Cure: a change to a training that can be pasted, applied to a fork of it, and raced."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from thalweg.run.training import Training
+
+__all__ = ["Change", "Cure", "Ground"]
+
+Change = Callable[[Training, "Ground"], None]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a cure may need to know of the state it changes.
+
+    Attributes:
+        generator: of its random draws.
+        negative: step to take along the most negative curvature, shape ``(dim,)``, or None.
+        scales: usual size of a fresh weight at each coordinate.
+    """
+
+    generator: torch.Generator
+    negative: Tensor | None
+    scales: Tensor
+
+
+@dataclass(frozen=True)
+class Cure:
+    """One change to a training.
+
+    Attributes:
+        name: unique and stable, such as ``learning_rate x0.1``; :func:`cure_named` reads it back.
+        summary: when it helps and what it costs, in one sentence.
+        code: the lines that a user pastes into a loop with ``model``, ``optimizer``, ``loader``.
+        change: does it to a forked Training, in place; None where only a person can.
+    """
+
+    name: str
+    summary: str
+    code: str
+    change: Change | None = field(default=None, compare=False, repr=False)

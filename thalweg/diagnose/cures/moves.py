@@ -1,0 +1,72 @@
+"""Cures that move the weights once: a nudge, a step along negative curvature, a fresh start."""
+
+import torch
+
+from thalweg.diagnose.cures.cure import Cure, Ground
+from thalweg.run.training import Training
+
+__all__ = [
+    "negative_curvature",
+    "perturb",
+    "restart",
+]
+
+
+def perturb(length: float = 0.1) -> Cure:
+    """Gaussian noise of ``length`` times a fresh weight's size on every weight, once."""
+
+    def change(training: Training, ground: Ground) -> None:
+        point = training.point()
+        noise = torch.randn(point.shape, generator=ground.generator, dtype=point.dtype)
+        training.place(point + length * ground.scales * noise.to(point.device))
+
+    return Cure(
+        f"perturb {length:g}",
+        "A nudge leaves a saddle from any side, and a shallow basin if it is large enough.",
+        "with torch.no_grad():\n    for p in model.parameters():\n"
+        f"        fan_in = p.shape[1:].numel() if p.ndim > 1 else 100\n"
+        f"        p.add_(torch.randn_like(p), alpha={length:g} * fan_in**-0.5)",
+        change,
+    )
+
+
+def negative_curvature() -> Cure:
+    """One step along the most negative curvature, as long as the line search found best."""
+
+    def change(training: Training, ground: Ground) -> None:
+        if ground.negative is not None:
+            training.place(training.point() + ground.negative)
+
+    return Cure(
+        "negative_curvature",
+        "Leaves a saddle by the steepest way out; costs some twenty Hessian-vector products.",
+        "step = tw.diagnose(task).escape_step   # flat, in the order of model.parameters()\n"
+        "with torch.no_grad():\n"
+        "    flat = torch.nn.utils.parameters_to_vector(model.parameters())\n"
+        "    torch.nn.utils.vector_to_parameters(flat + step, model.parameters())",
+        change,
+    )
+
+
+def restart() -> Cure:
+    """Every module that knows how draws its parameters anew; the optimizer forgets its state."""
+
+    def change(training: Training, ground: Ground) -> None:
+        def renew(which: Training) -> None:
+            if which.losses:
+                return
+            for module in which.model.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset) and any(p.requires_grad for p in module.parameters(False)):
+                    reset()
+
+        training.before_step.insert(0, renew)
+        training.optimizer.state.clear()
+
+    return Cure(
+        "restart",
+        "Gives up what was learnt for a new draw: for dead or saturated layers and poor minima.",
+        "for module in model.modules():\n"
+        '    if hasattr(module, "reset_parameters"):\n        module.reset_parameters()',
+        change,
+    )

@@ -1,0 +1,148 @@
+"""The ground under a point, as a diagnosis buys it: curvature, noise, stability, drops."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from thalweg.diagnose.examination import Examination, fan_in_scales
+from thalweg.estimate import PRODUCT_COST, Estimate
+from thalweg.measure.curvature import Lanczos, Scaled, extreme_eigenvalues
+from thalweg.measure.gradient_noise import gradient_noise
+from thalweg.measure.steps import krylov_step, largest_drop, predicted_change
+from thalweg.objective.derivatives import Hessian
+from thalweg.run.view import OptimizerView
+
+__all__ = ["take_drops", "take_eigenvalues", "take_noise", "take_stability"]
+
+
+def take_eigenvalues(e: Examination, hessian: Hessian) -> None:
+    """Both ends of the spectrum, until λ_max is known to 2% and the sign of λ_min is decided."""
+    e.tick("curvature")
+    room = int(e.left / e.share / PRODUCT_COST / 5)
+
+    def decided(process: Lanczos) -> bool:
+        if process.size < 8:
+            return False
+        values, errors, _ = process.ritz()
+        top = errors[-1] <= 0.02 * abs(values[-1])
+        largest = max(abs(values[-1]), abs(values[0]))
+        below = values[0] + errors[0] < -1e-3 * largest and errors[0] <= 0.2 * abs(values[0])
+        nought = errors[0] <= 1e-4 * largest
+        return bool(top and (below or nought))
+
+    found = extreme_eigenvalues(
+        hessian, e.point, budget=min(40, max(10, room)), decided=decided, generator=e.generator(1)
+    )
+    e.add("top_eigenvalue", found.top[0])
+    e.add("bottom_eigenvalue", found.bottom[0])
+    largest = abs(found.top[0].value)
+    if largest > 0:
+        low = found.bottom[0]
+        e.add("negative_curvature", Estimate(low.value / largest, low.error / largest))
+    e.directions["bottom"] = found.bottom_vector
+
+
+def take_noise(e: Examination, hessian: Hessian, slope: Tensor) -> None:
+    """tr Σ_B, tr(HΣ_B), the signal, and the step and noise ratios of THEORY.md, section 4."""
+    e.tick("gradient noise")
+    size = e.batch_size / e.objective.data.length
+    batches = int(max(4, min(16, 10 / size)))
+    if e.view.adaptive:
+        e.view = OptimizerView.of(e.task, slope * slope)
+        few = gradient_noise(
+            e.objective,
+            e.point,
+            e.batch_size,
+            full_gradient=slope,
+            batches=4,
+            generator=e.generator(4),
+        )
+        second = sum((d * d for d in few.deviations), torch.zeros_like(slope))
+        e.view = OptimizerView.of(e.task, slope * slope + second / max(1, len(few.deviations)))
+        e.spent += 4 * size * e.share
+    noise = gradient_noise(
+        e.objective,
+        e.point,
+        e.batch_size,
+        full_gradient=slope,
+        batches=batches,
+        hessian=hessian,
+        metric=e.view.metric,
+        generator=e.generator(2),
+    )
+    e.add("noise_trace", noise.trace)
+    e.add("gradient_signal", noise.signal)
+    e.add("curvature_noise", noise.curvature)
+    moved = e.view.metric * slope
+    bend = float(moved @ (hessian @ moved))
+    along = float(moved @ slope)
+    rate = e.view.rate
+    total = bend + noise.curvature.value
+    error = noise.curvature.error
+    if along > 0 and total > 0:
+        step = Estimate(rate * total / along, rate * error / along, "1", PRODUCT_COST)
+        e.add("step", step)
+        if bend >= 0:
+            e.add("noise_share", Estimate(noise.curvature.value / total, error * bend / total**2))
+    e.add("predicted_change", predicted_change(rate, along, Estimate(bend), noise.curvature))
+
+
+def take_stability(e: Examination, hessian: Hessian) -> None:
+    """Rate times top eigenvalue, in the optimizer's metric, over the limit of its momentum."""
+    view, top = e.view, e.estimates["top_eigenvalue"]
+    uniform = bool((view.metric == view.metric[0]).all())
+    if not uniform:
+        e.tick("curvature in the optimizer's metric")
+        scaled = Scaled(hessian, view.metric)
+
+        def decided(process: Lanczos) -> bool:
+            if process.size < 5:
+                return False
+            values, errors, _ = process.ritz()
+            return bool(errors[-1] <= 0.1 * abs(values[-1]))
+
+        found = extreme_eigenvalues(
+            scaled, e.point, bottom=0, budget=15, decided=decided, generator=e.generator(3)
+        )
+        top = e.add("metric_eigenvalue", found.top[0])
+    else:
+        top = Estimate(top.value * float(view.metric[0]), top.error * float(view.metric[0]))
+    factor = view.rate / view.limit
+    e.add("stability", Estimate(factor * top.value, factor * top.error))
+
+
+def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
+    """The largest falls measured along the gradient, a Krylov step and negative curvature."""
+    e.tick("drops along gradient and curvature")
+    start = e.estimates["loss"].value
+    worth = 0.3 * max(abs(start), e.scale().value)
+    reach = float(slope.norm() * fan_in_scales(e.task.model).norm())
+    e.add_fall("gradient_reach", reach, 0.0, 0.0)
+    squared = float(slope @ slope)
+    if squared > 0:
+        bend = float(slope @ (hessian @ slope))
+        newton = squared / bend if bend > 0 else worth / squared
+        far = max(worth / squared, newton)
+        scales = sorted({newton * f for f in (0.1, 0.3, 1.0, 3.0)} | {far * f for f in (0.03, 1.0)})
+        along = largest_drop(e.objective, e.point, -slope, scales=scales, start=start)
+        e.add_fall("gradient_drop", along.drop.value, along.drop.error, along.drop.cost * e.share)
+        e.curves["along_gradient"] = along.curve
+        step, promised = krylov_step(hessian, slope)
+        tried = largest_drop(e.objective, e.point, -step, scales=(0.03, 0.1, 0.3, 1.0), start=start)
+        cost = (tried.drop.cost + promised.cost) * e.share
+        e.add_fall("krylov_drop", tried.drop.value, tried.drop.error, cost)
+        if along.drop.value > 0:
+            ratio = tried.drop.value / along.drop.value
+            rounding = along.drop.error / along.drop.value * ratio
+            e.add("conditioning", Estimate(ratio, rounding), charge=False)
+    low = e.estimates["bottom_eigenvalue"]
+    if low.value < 0:
+        reach = [math.sqrt(2 * worth * f / -low.value) for f in (1e-4, 1e-2, 0.1, 1.0)]
+        limit = 3 * float(fan_in_scales(e.task.model).norm())
+        reach = sorted({min(r, limit) for r in reach})
+        down = largest_drop(
+            e.objective, e.point, e.directions["bottom"], scales=reach, both=True, start=start
+        )
+        e.add_fall("curvature_drop", down.drop.value, down.drop.error, down.drop.cost * e.share)
+        e.curves["along_negative_curvature"] = down.curve

@@ -1,0 +1,47 @@
+"""Why a model cannot be evaluated, in one sentence."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from thalweg.errors import DataError, ModelError
+from thalweg.objective.examples import batch_length
+
+__all__ = ["explained", "shape_of"]
+
+
+def explained(
+    error: Exception, batch: Any, dtype: torch.dtype, pairs: bool
+) -> ModelError | DataError:
+    """The library's error for what a model or a loss raised on a batch.
+
+    Args:
+        error: what was raised.
+        batch: on what.
+        dtype: of the model's weights.
+        pairs: whether the batch is (input, target).
+    """
+    leaves = tree_flatten(batch[0] if pairs else batch)[0]
+    inputs = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if inputs is not None and inputs.dtype != dtype and "dtype" in reason.lower():
+        return DataError(
+            f"inputs must be {_name(dtype)} like the model's weights, but are "
+            f"{_name(inputs.dtype)}: convert them with .to({dtype})"
+        )
+    shape = f" (input of shape {tuple(inputs.shape)})" if inputs is not None else ""
+    return ModelError(f"the loss cannot be evaluated on a batch of train{shape}: {reason}")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def shape_of(batch: Any) -> str:
+    """The kind of a batch and the number of its examples, in words."""
+    try:
+        return f"{type(batch).__name__} of {batch_length(batch)} examples"
+    except DataError:
+        return type(batch).__name__
