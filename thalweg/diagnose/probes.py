@@ -18,6 +18,9 @@ SIZES = (1.0, 3.0, 0.3, 1.0, 3.0, 0.1)
 """The same for the escape probe, in turn while its budget lasts: from 1 up every weight is drawn
 anew, which tells most."""
 
+SAME = 1e-3
+"""Two descents whose losses differ by less than this share of the range ended alike."""
+
 MOST = 24
 """Trials of the escape probe."""
 
@@ -52,12 +55,12 @@ def escape(e: Examination, *, budget: float, scale: float) -> None:
 
     Noise of SIZES in turn, until ``budget`` evaluations over the training data are spent or one end
     is lower by CLEAR of ``scale``. What is found proves that better is reachable; finding nothing
-    proves nothing.
+    proves nothing, unless most trials end at the very loss of the start: ``escape_return``.
     """
     start = e.estimates["loss"].value
     room = budget / e.share
     evaluations = int(min(DESCENT, max(10.0, room / 4)))
-    spent, best, trial = 0.0, math.inf, 0
+    spent, best, trial, back = 0.0, math.inf, 0, 0
     while spent + evaluations <= room and trial < MOST:
         length = SIZES[trial % len(SIZES)]
         e.tick(f"escape probe: trial {trial + 1}, noise {length:g}")
@@ -68,12 +71,14 @@ def escape(e: Examination, *, budget: float, scale: float) -> None:
             found = descend_from(e.objective, fresh, evaluations=evaluations)
         spent += found.loss.cost
         trial += 1
+        back += abs(found.loss.value - start) < SAME * scale
         if found.loss.value < best:
             best = found.loss.value
             e.estimates["escape_noise"] = Estimate(length, 0.0, "of a fresh weight")
             e.directions["escaped"] = found.point
         if start - best > CLEAR * scale:
             break
+    e.estimates["escape_return"] = Estimate(back / max(1, trial), 0.0, "of the trials")
     e.estimates["escape_trials"] = Estimate(float(trial), 0.0, "trials")
     e.add_fall("escape_fall", start - best, 0.0, spent * e.share)
 

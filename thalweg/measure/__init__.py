@@ -1,1 +1,36 @@
+"""Measurements: each takes the least it needs and returns Estimates with their error and cost."""
 
+from thalweg.measure.curvature import Eigenvalues, Lanczos, Scaled, extreme_eigenvalues
+from thalweg.measure.descent import Descent, descend_from
+from thalweg.measure.fit import constant_loss, overfit_one_batch
+from thalweg.measure.gradient_noise import GradientNoise, gradient_noise
+from thalweg.measure.layers import LayerReport, layers
+from thalweg.measure.signal import label_signal
+from thalweg.measure.steps import (
+    LineDrop,
+    krylov_step,
+    largest_drop,
+    loss_and_error,
+    predicted_change,
+)
+
+__all__ = [
+    "Descent",
+    "Eigenvalues",
+    "GradientNoise",
+    "Lanczos",
+    "LayerReport",
+    "LineDrop",
+    "Scaled",
+    "constant_loss",
+    "descend_from",
+    "extreme_eigenvalues",
+    "gradient_noise",
+    "krylov_step",
+    "label_signal",
+    "largest_drop",
+    "layers",
+    "loss_and_error",
+    "overfit_one_batch",
+    "predicted_change",
+]

@@ -147,12 +147,8 @@ class Scaled:
         """Gradient evaluations spent on the operator."""
         return self.operator.cost
 
-    @cost.setter
-    def cost(self, value: float) -> None:
-        self.operator.cost = value
-
-    def __matmul__(self, vector: Tensor) -> Tensor:
-        return self.root * (self.operator @ (self.root * vector))
+    def __matmul__(self, vectors: Tensor, /) -> Tensor:
+        return self.root * (self.operator @ (self.root * vectors))
 
 
 def extreme_eigenvalues(

@@ -22,9 +22,15 @@ class SymmetricOperator(Protocol):
     """A symmetric matrix known by its products; ``cost`` counts what they cost so far."""
 
     dim: int
-    cost: float
 
-    def __matmul__(self, vector: Tensor) -> Tensor: ...
+    @property
+    def cost(self) -> float:
+        """Gradient evaluations spent so far."""
+        ...
+
+    def __matmul__(self, vectors: Tensor, /) -> Tensor:
+        """Products with vectors of shape ``(..., dim)``."""
+        ...
 
 
 def value_and_gradient(objective: Objective, point: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,15 +143,16 @@ class _Graph:
         split: Callable[[Tensor], list[Tensor]],
     ) -> None:
         self.inputs, self.flat, self.split = inputs, flat, split
-        self.used = [i for i, s in enumerate(slopes) if s is not None and s.requires_grad]
-        self.slopes = [slopes[i] for i in self.used]
+        used = [(i, s) for i, s in enumerate(slopes) if s is not None and s.requires_grad]
+        self.used = [i for i, _ in used]
+        self.slopes = [s for _, s in used]
 
     def product(self, vector: Tensor, *, retain: bool) -> Tensor:
         if not self.slopes:  # a loss that is linear in its parameters
             return torch.zeros_like(vector)
         pieces = self.split(vector)
         products = torch.autograd.grad(
-            self.slopes,  # pyright: ignore[reportArgumentType]
+            self.slopes,
             self.inputs,
             [pieces[i] for i in self.used],
             retain_graph=retain,
