@@ -109,7 +109,7 @@ FINITENESS = (
         summary="The loss takes the logarithm of a probability that has underflown to zero: "
         "infinite at any rate, finite when it is taken from the logits.",
         build=_log_of_zero,
-        helps=together(safe_logarithm, rate(1e-2)),
+        helps=together(safe_logarithm, rate(0.03)),
         hurts_or_not=rate(0.1),
         mechanisms=("loss_not_finite",),
     ),

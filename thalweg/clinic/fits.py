@@ -1,55 +1,80 @@
 """Cases decided by data and model: too much is learnt from the data, or too little is in it."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy, mse_loss
 
 from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import Split, curved, digits, flip_classes, rings
 from thalweg.clinic.interventions import adam, decay, larger_model, nudge, restarts
 from thalweg.clinic.mends import informative_inputs
-from thalweg.clinic.training import mlp, settle, trained
+from thalweg.clinic.training import mlp, settle, train, trained
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
 
 __all__ = ["FITS"]
 
 
+def _past_its_best(
+    draw: Draw,
+    model: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    data: Split,
+    lr: float,
+    batch_size: int,
+) -> Task:
+    """Adam's run at the point where the held-out loss has clearly risen above its lowest."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    history: list[float] = []
+    held_out: list[float] = []
+    rise = draw.uniform(1.15, 1.3)
+    while not held_out or held_out[-1] < rise * min(held_out):
+        history += train(
+            model,
+            loss,
+            data.train,
+            optimizer,
+            steps=20,
+            batch_size=batch_size,
+            generator=draw.generator,
+        )
+        with torch.no_grad():
+            held_out.append(float(loss(model(data.test[0]), data.test[1])))
+    return Task(
+        model=model,
+        loss=loss,
+        train=data.train,
+        test=data.test,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        history=history,
+    )
+
+
 def _memorising_network(draw: Draw) -> Task:
     data = digits(draw.generator, draw.integer(120, 250))
     targets = flip_classes(data.train[1], draw.uniform(0.4, 0.6), draw.generator)
+    data = data._replace(train=(data.train[0], targets))
     model = mlp((64, draw.integer(128, 256), 10))
-    return trained(
-        model,
-        cross_entropy,
-        data._replace(train=(data.train[0], targets)),
-        torch.optim.Adam(model.parameters(), lr=draw.log_uniform(1e-3, 2e-3)),
-        steps=draw.integer(150, 250),
-        batch_size=32,
-        generator=draw.generator,
-    )
+    lr = draw.log_uniform(1e-3, 2e-3)
+    return _past_its_best(draw, model, cross_entropy, data, lr, 32)
 
 
 def _overfit_regression(draw: Draw) -> Task:
     columns = draw.integer(6, 10)
-    data = curved(draw.generator, draw.integer(50, 100), columns, noise=draw.uniform(0.5, 0.8))
+    data = curved(draw.generator, draw.integer(80, 140), columns, noise=draw.uniform(0.7, 1.0))
     model = mlp((columns, draw.integer(64, 128), 1))
-    return trained(
-        model,
-        mse_loss,
-        data,
-        torch.optim.Adam(model.parameters(), lr=draw.log_uniform(3e-3, 6e-3)),
-        steps=draw.integer(200, 300),
-        batch_size=draw.one_of(16, 32),
-        generator=draw.generator,
-    )
+    lr = draw.log_uniform(2e-3, 4e-3)
+    return _past_its_best(draw, model, mse_loss, data, lr, draw.one_of(16, 32))
 
 
 def _pooled(generator: torch.Generator, rows: int) -> Split:
     """Digits of 4 x 4 pixels."""
     (inputs, targets), (held_out, others) = digits(generator, rows)
 
-    def small(images: torch.Tensor) -> torch.Tensor:
+    def small(images: Tensor) -> Tensor:
         return avg_pool2d(images.view(-1, 1, 8, 8), 2).flatten(1)
 
     return Split((small(inputs), targets), (small(held_out), others))

@@ -1,6 +1,5 @@
 """Cases on a plateau: flat ground far above what the same network reaches from a good start."""
 
-import copy
 from dataclasses import replace
 
 import torch
@@ -8,7 +7,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from thalweg.clinic.case import Case, Draw
-from thalweg.clinic.data import breast_cancer, curved, digits
+from thalweg.clinic.data import breast_cancer, digits
 from thalweg.clinic.interventions import nudge, reinitialise
 from thalweg.clinic.training import linear_layers, mlp, train, trained
 from thalweg.diagnose.cause import Cause
@@ -28,7 +27,7 @@ def _saturated_sigmoid(draw: Draw) -> Task:
         model,
         cross_entropy,
         digits(draw.generator, draw.integer(600, 1200)),
-        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.1, 0.2)),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.3, 0.5)),
         steps=draw.integer(400, 800),
         generator=draw.generator,
     )
@@ -49,31 +48,23 @@ def _dead_relu(draw: Draw) -> Task:
     )
 
 
-def _dead_after_a_step(draw: Draw) -> Task:
+def _dead_after_high_rate(draw: Draw) -> Task:
     """Steps at a rate far too high, until a layer of ReLUs answers to nothing; then a usual one."""
-    columns = draw.integer(4, 8)
-    data = curved(draw.generator, draw.integer(300, 600), columns, noise=0.05)
-    data = data._replace(train=(data.train[0], data.train[1] + draw.uniform(2.0, 4.0)))
-    first = mlp((columns, draw.integer(8, 16), draw.integer(8, 16), 1))
-    lr = draw.uniform(0.5, 1.0)
+    data = digits(draw.generator, draw.integer(600, 1200))
+    width = draw.integer(12, 18)
     while True:
-        model = copy.deepcopy(first)
-        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-        history: list[float] = []
-        while len(history) < 10:
-            history += train(
-                model, mse_loss, data.train, optimizer, steps=1, generator=draw.generator
-            )
-            if (model[:3](data.train[0]) < -3).all():
-                break
-        else:
-            lr *= 1.2
-            continue
-        break
+        model = mlp((64, width, width, 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr=draw.uniform(20.0, 40.0))
+        steps = draw.integer(8, 14)
+        history = train(
+            model, cross_entropy, data.train, optimizer, steps=steps, generator=draw.generator
+        )
+        if (model[:3](data.train[0]) < -3).all():
+            break
     for group in optimizer.param_groups:
-        group["lr"] = draw.uniform(0.05, 0.1)
-    steps = draw.integer(200, 400)
-    task = trained(model, mse_loss, data, optimizer, steps=steps, generator=draw.generator)
+        group["lr"] = draw.uniform(0.2, 0.4)
+    steps = draw.integer(500, 700)
+    task = trained(model, cross_entropy, data, optimizer, steps=steps, generator=draw.generator)
     return replace(task, history=history + list(task.history or ()))
 
 
@@ -102,6 +93,7 @@ PLATEAUS = (
         build=_saturated_sigmoid,
         helps=reinitialise,
         hurts_or_not=nudge(0.1),
+        steps=300,
         mechanisms=("saturated_units", "constant_output"),
     ),
     Case(
@@ -115,11 +107,11 @@ PLATEAUS = (
         mechanisms=("dead_units", "constant_output"),
     ),
     Case(
-        name="dead_after_a_step",
+        name="dead_after_high_rate",
         cause=Cause.PLATEAU,
-        summary="One step at a rate far too high killed a whole layer of ReLUs, and only the last "
-        "bias has learnt since; a fresh start trains.",
-        build=_dead_after_a_step,
+        summary="Steps at a rate far too high killed a whole layer of ReLUs, and only the last "
+        "bias has learnt since, at a usual rate; a fresh start trains.",
+        build=_dead_after_high_rate,
         helps=reinitialise,
         hurts_or_not=nudge(0.1),
         steps=300,

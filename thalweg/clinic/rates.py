@@ -102,8 +102,8 @@ def _edge_of_digits(draw: Draw) -> Task:
         model,
         mse_loss,
         digits(draw.generator, draw.integer(200, 400)).one_hot(),
-        torch.optim.SGD(model.parameters(), lr=draw.uniform(3.5, 5.0)),
-        steps=draw.integer(400, 700),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(4.0, 5.0)),
+        steps=draw.integer(700, 1000),
         generator=draw.generator,
     )
 
@@ -183,7 +183,7 @@ RATES = (
         build=_edge_of_digits,
         helps=rate(0.25),
         hurts_or_not=rate(1.5),
-        steps=100,
+        steps=60,
     ),
     Case(
         name="two_cycle",

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from thalweg.clinic.case import Case, Draw
-from thalweg.clinic.data import Split, breast_cancer, linear_made
+from thalweg.clinic.data import Split, linear_made
 from thalweg.clinic.interventions import momentum, rate
-from thalweg.clinic.mends import scale_inputs
+from thalweg.clinic.mends import centre_inputs, scale_inputs
 from thalweg.clinic.training import sharpness, trained
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
@@ -63,10 +63,11 @@ def _ill_conditioned(draw: Draw) -> Task:
 
 
 def _uncentred_columns(draw: Draw) -> Task:
-    data = breast_cancer(draw.generator, draw.integer(300, 450)).as_numbers()
-    shift = draw.uniform(5.0, 15.0) * torch.randn(30, generator=draw.generator).sign()
-    data = _changed(data, torch.eye(30), shift)
-    model = nn.Linear(30, 1)
+    columns = draw.integer(8, 20)
+    data = linear_made(draw.generator, draw.integer(200, 500), columns, noise=0.1)
+    shift = draw.uniform(8.0, 20.0) * torch.randn(columns, generator=draw.generator).sign()
+    data = _changed(data, torch.eye(columns), shift)
+    model = nn.Linear(columns, 1)
     with torch.no_grad():
         model.weight.zero_()
     lr = draw.uniform(0.5, 0.9) * 2 / sharpness(model, mse_loss, data.train)
@@ -96,16 +97,16 @@ RAVINES = (
         summary="A regression whose directions differ in length by a hundred, none along a column: "
         "momentum falls several times further, a higher rate diverges.",
         build=_ill_conditioned,
-        helps=momentum(0.95),
+        helps=momentum(0.97),
         hurts_or_not=rate(5),
     ),
     Case(
         name="uncentred_columns",
         cause=Cause.RAVINE,
-        summary="Columns far from zero make one wall hundreds of times steeper than what tells "
-        "the classes apart: momentum falls several times further, a higher rate diverges.",
+        summary="Columns far from zero make one wall hundreds of times steeper than all "
+        "else: centred, they bear a rate that falls at once; as they are, a higher one diverges.",
         build=_uncentred_columns,
-        helps=momentum(0.99),
+        helps=centre_inputs,
         hurts_or_not=rate(5),
     ),
 )

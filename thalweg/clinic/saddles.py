@@ -52,7 +52,7 @@ def _factorisation(draw: Draw) -> Task:
         model,
         mse_loss,
         data,
-        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.3, 0.5)),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.02, 0.03) * outputs),
         steps=draw.integer(10, 30),
         generator=draw.generator,
     )
@@ -107,7 +107,7 @@ def _shallow_saddle(draw: Draw) -> Task:
         model,
         mse_loss,
         data,
-        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.04, 0.08), momentum=0.9),
+        torch.optim.SGD(model.parameters(), lr=draw.uniform(0.03, 0.05), momentum=0.9),
         steps=draw.integer(20, 40),
         generator=draw.generator,
     )
@@ -152,6 +152,6 @@ SADDLES = (
         build=_shallow_saddle,
         helps=nudge(0.3),
         hurts_or_not=nudge(1e-4),
-        steps=300,
+        steps=400,
     ),
 )

@@ -137,8 +137,8 @@ class Examination:
         return torch.Generator().manual_seed(1_000_003 * self.seed + purpose)
 
     def training(self) -> Training:
-        """A fork of the user's training, with the user's own random state."""
-        return Training.of(self.task, lent=self.objective.placed.restore)
+        """A fork of the user's training, whose order of the data and dropout the seed fixes."""
+        return Training.of(self.task, seed=self.seed, lent=self.objective.placed.restore)
 
     def add(self, name: str, estimate: Estimate, *, charge: bool = True) -> Estimate:
         """Keep an Estimate whose cost is in evaluations on the sample, and charge for it."""

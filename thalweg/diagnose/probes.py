@@ -1,13 +1,15 @@
 """Probes for a run that stands still: a nudge, a fresh start, and rounds of growing noise."""
 
+import copy
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.estimate import Estimate
 from thalweg.measure.descent import Descent, descend_from
+from thalweg.objective.placed import random_state
 
 __all__ = ["escape", "nudge"]
 
@@ -21,11 +23,12 @@ anew, which tells most."""
 SAME = 1e-3
 """Two descents whose losses differ by less than this share of the range ended alike."""
 
-MOST = 24
+MOST = 30
 """Trials of the escape probe."""
 
-DESCENT = 70
-"""Gradient evaluations of each descent of the escape probe."""
+FIRST, MORE = 30, 60
+"""Gradient evaluations of each trial's descent, and how many more where it has come near the start's
+loss or is still falling: most trials end early, so that there can be many."""
 
 CLEAR = 0.05
 """A fall of this share of the known range ends the escape probe: better is reachable."""
@@ -39,7 +42,7 @@ def nudge(e: Examination, *, evaluations: int = 25) -> None:
     best: Descent | None = None
     spent = 0.0
     for length in NUDGES:
-        found = _from(e, length, 10, evaluations)
+        found = descend_from(e.objective, _pushed(e, length, 10), evaluations=evaluations)
         spent += found.loss.cost
         if best is None or found.loss.value < best.loss.value:
             best = found
@@ -59,17 +62,19 @@ def escape(e: Examination, *, budget: float, scale: float) -> None:
     """
     start = e.estimates["loss"].value
     room = budget / e.share
-    evaluations = int(min(DESCENT, max(10.0, room / 4)))
     spent, best, trial, back = 0.0, math.inf, 0, 0
-    while spent + evaluations <= room and trial < MOST:
+    while spent + FIRST <= room and trial < MOST:
         length = SIZES[trial % len(SIZES)]
         e.tick(f"escape probe: trial {trial + 1}, noise {length:g}")
         if length < 1.0:
-            found = _from(e, length, 100 + trial, evaluations)
+            begin = _pushed(e, length, 100 + trial)
         else:
-            fresh = _fresh_point(e, length, 100 + trial)
-            found = descend_from(e.objective, fresh, evaluations=evaluations)
+            begin = _fresh_point(e, length, 100 + trial)
+        found = descend_from(e.objective, begin, evaluations=FIRST)
         spent += found.loss.cost
+        if _worth_more(found, start, scale) and spent + MORE <= room:
+            found = descend_from(e.objective, found.point, evaluations=MORE)
+            spent += found.loss.cost
         trial += 1
         back += abs(found.loss.value - start) < SAME * scale
         if found.loss.value < best:
@@ -83,34 +88,40 @@ def escape(e: Examination, *, budget: float, scale: float) -> None:
     e.add_fall("escape_fall", start - best, 0.0, spent * e.share)
 
 
-def _from(e: Examination, length: float, purpose: int, evaluations: int) -> Descent:
+def _worth_more(found: Descent, start: float, scale: float) -> bool:
+    losses = found.losses
+    if len(losses) < FIRST:  # converged
+        return False
+    falling = min(losses[: FIRST // 2]) - found.loss.value > 0.05 * scale
+    return found.loss.value < start + 0.05 * scale or falling
+
+
+def _pushed(e: Examination, length: float, purpose: int) -> Tensor:
     noise = torch.randn(e.point.shape, generator=e.generator(purpose), dtype=e.point.dtype)
-    pushed = e.point + length * fan_in_scales(e.task.model) * noise.to(e.point.device)
-    return descend_from(e.objective, pushed, evaluations=evaluations)
+    return e.point + length * fan_in_scales(e.task.model) * noise.to(e.point.device)
 
 
 def _fresh_point(e: Examination, length: float, purpose: int) -> Tensor:
-    """Newly drawn weights about a centre: Gaussian, ``length`` times the size of a fresh weight.
+    """Newly drawn weights, as each module's ``reset_parameters`` draws them, times ``length``.
 
-    The centre is 0 for matrices and biases, 1 for the weights of norms, and where it stands for
-    vectors of any other use.
+    Parameters of modules without it are moved by ``length`` times their usual size.
     """
-    centres: dict[int, float] = {}
-    for module in e.task.model.modules():
-        for name, p in module.named_parameters(recurse=False):
-            norm = isinstance(module, nn.LayerNorm | nn.GroupNorm) or hasattr(
-                module, "running_mean"
-            )
-            if p.ndim > 1 or name.startswith("bias"):
-                centres[id(p)] = 0.0
-            elif norm and name == "weight":
-                centres[id(p)] = 1.0
-    noise = torch.randn(e.point.shape, generator=e.generator(purpose), dtype=e.point.dtype)
-    drawn = length * fan_in_scales(e.task.model) * noise.to(e.point.device)
-    begin = 0
-    for p in e.task.model.parameters():
+    model = copy.deepcopy(e.objective.placed.model)
+    drawn: set[int] = set()
+    seed = int(torch.randint(2**31, (), generator=e.generator(purpose)))
+    with random_state(seed):
+        for module in model.modules():
+            reset = getattr(module, "reset_parameters", None)
+            own = list(module.parameters())
+            if callable(reset) and own and all(p.requires_grad for p in own):
+                reset()
+                drawn |= {id(p) for p in own}
+    pushed = _pushed(e, length, purpose)
+    pieces, begin = [], 0
+    for p in model.parameters():
         if p.requires_grad:
-            piece = slice(begin, begin + p.numel())
-            drawn[piece] += centres.get(id(p), e.point[piece])
+            there = pushed[begin : begin + p.numel()]
+            stretch = length if p.ndim > 1 else 1.0
+            pieces.append(stretch * p.detach().reshape(-1) if id(p) in drawn else there)
             begin += p.numel()
-    return drawn
+    return torch.cat(pieces)

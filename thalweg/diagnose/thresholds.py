@@ -96,7 +96,7 @@ LATE = 0.3
 BOUNCE = 0.02
 """Change of the loss in one full-batch step, as a share of the range, without a fall to go with it."""
 
-RETURN = 0.3
+RETURN = 0.6
 """Share of the escape probe's trials that end at the loss where they began: one basin takes them."""
 
 SIGNAL = 0.03

@@ -249,7 +249,8 @@ class Supervised(Objective):
             lambda leaf: leaf.to(point.device) if isinstance(leaf, Tensor) else leaf, batch
         )
         with torch.no_grad(), placed.at(point, "eval"), random_state(0):
-            return self.batch_loss(batch).detach()
+            loss = self.batch_loss(batch)
+            return loss.detach() if isinstance(loss, Tensor) else loss
 
     def _first_loss(self, batch: Any) -> None:
         """Evaluate once, and say in one sentence what does not work."""

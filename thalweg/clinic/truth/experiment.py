@@ -56,7 +56,8 @@ def continued(
     """Fork the state, apply the change and go on for ``steps`` steps as the user would."""
     generator = torch.Generator().manual_seed(seed)
     own = change.apply(fork(task), generator)
-    assert (loss := own.loss) is not None
+    loss = own.loss
+    assert loss is not None
     inputs, targets = own.train
     objectives, tests, typicals, losses = [], [], [], []
     every = max(1, steps // looks)
@@ -88,7 +89,8 @@ def test_loss(task: Task) -> float:
 
 def typical_loss(task: Task) -> float:
     """The mean of the examples' losses without the largest 2%: what a few wild ones do not set."""
-    assert (loss := task.loss) is not None
+    loss = task.loss
+    assert loss is not None
     inputs, targets = task.train
     with torch.no_grad():
         outputs = task.model(inputs)

@@ -40,10 +40,12 @@ def negative_curvature() -> Cure:
     return Cure(
         "negative_curvature",
         "Leaves a saddle by the steepest way out; costs some twenty Hessian-vector products.",
-        "step = tw.diagnose(task).escape_step   # flat, in the order of model.parameters()\n"
-        "with torch.no_grad():\n"
-        "    flat = torch.nn.utils.parameters_to_vector(model.parameters())\n"
-        "    torch.nn.utils.vector_to_parameters(flat + step, model.parameters())",
+        "objective = tw.Supervised(model, loss, (x, y))\n"
+        "point = objective.point()\n"
+        "v = tw.measure.extreme_eigenvalues(objective, point).bottom_vector\n"
+        "drop = tw.measure.largest_drop(objective, point, v, scales=[0.1, 0.3, 1, 3, 10], both=True)\n"
+        "trained = [p for p in model.parameters() if p.requires_grad]\n"
+        "torch.nn.utils.vector_to_parameters(point + drop.step * v, trained)",
         change,
     )
 
