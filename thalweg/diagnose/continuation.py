@@ -65,9 +65,9 @@ class Continuation:
 
     @property
     def bounce(self) -> float:
-        """How far the loss moves in one step at the end: mean over the two pairs of neighbours."""
+        """How far the loss rises in a single step late in the run: the larger of two looks."""
         last = self.losses[-LAST:]
-        return (abs(last[0] - last[1]) + abs(last[-2] - last[-1])) / 2
+        return max(0.0, last[1] - last[0], last[-1] - last[-2])
 
     def test_fall(self) -> Estimate:
         """The fall of the held-out loss, as :attr:`fall` is of the training loss."""

@@ -8,6 +8,7 @@ from thalweg.estimate import Estimate, Evidence
 __all__ = [
     "best_fall",
     "better_known",
+    "bounces",
     "bowl",
     "curvature_leads",
     "diverges",
@@ -162,16 +163,30 @@ def too_slow(evidence: Evidence) -> float:
 
 
 def spiky(evidence: Evidence) -> float:
-    """Jumps of the loss that are high, rare, and come back."""
+    """Jumps of the loss that are high, rare and repeated, and that throw the run out.
+
+    Either the losses after a jump stand higher than before it, or the jumps tower over everything.
+    """
+    jump, height = evidence.measured("jump"), evidence.measured("jump_height")
+    kicked = t.both(
+        t.above(jump, t.SPIKE),
+        t.above(height, t.SPIKE_HEIGHT),
+        t.above(evidence.measured("kick"), t.KICK),
+    )
+    towering = t.both(t.above(jump, t.TOWERING_JUMP), t.above(height, t.TOWERING))
     return t.both(
-        t.above(evidence.measured("jump"), t.SPIKE),
-        t.above(evidence.measured("jump_height"), t.SPIKE_HEIGHT),
-        t.either(
-            t.above(evidence.measured("kick"), t.KICK),
-            t.above(evidence.measured("jump_height"), t.TOWERING),
-        ),
+        t.either(kicked, towering),
         t.below(evidence.measured("jump_share"), t.RARE),
         t.above(evidence.measured("jumps"), t.REPEATED),
+    )
+
+
+def bounces(evidence: Evidence) -> float:
+    """Near the limit and without noise to blame, single steps raise the loss."""
+    return t.both(
+        t.above(evidence.measured("stability"), t.NEAR_LIMIT),
+        t.above(evidence.measured("bounce"), t.BOUNCE),
+        t.opposite(noisy(evidence)),
     )
 
 
@@ -181,6 +196,7 @@ def overfits(evidence: Evidence) -> float:
     return t.both(
         t.above(evidence.measured("test_gap"), t.GAP),
         t.above(rise, t.TEST_RISE),
+        t.opposite(fits_poorly(evidence)),
     )
 
 

@@ -64,7 +64,7 @@ SPIKE = 10.0
 SPIKE_HEIGHT = 0.15
 """The same as a share of the range, so that smooth runs, whose spread is rounding, have no spikes."""
 
-RARE = 0.1
+RARE = 0.15
 """Spikes in more steps than this are the noise itself."""
 
 REPEATED = 6
@@ -74,8 +74,8 @@ KICK = 3.5
 """Spreads by which the losses after a jump stand higher than before: the step threw the run out. A
 batch that was merely hard leaves none."""
 
-TOWERING = 30.0
-"""A jump of so many ranges of the loss needs no further sign."""
+TOWERING, TOWERING_JUMP = 12.0, 100.0
+"""A jump of so many ranges of the loss, and so many spreads, needs no further sign."""
 
 GAP = 0.05
 """Held-out loss above training loss, as a share of the range, from which fits are too close."""

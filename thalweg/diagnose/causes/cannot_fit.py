@@ -5,6 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import measured, share
 from thalweg.diagnose.signs import better_known, fits_poorly, flat, no_signal, settled
 from thalweg.estimate import Evidence
 
@@ -21,10 +22,17 @@ def cannot_fit(evidence: Evidence) -> Finding | None:
     )
     if evidence.value("data_faults") > 0:
         probability = t.either(probability, 0.9)
+    signal = evidence.measured("label_signal")
+    told = f"(label signal {measured(signal)})"
+    if t.above(signal, t.SIGNAL) > 0.9:
+        why = f"the inputs tell the targets {told}, but this model cannot say how"
+    elif no_signal(evidence) > 0.9:
+        why = f"the inputs say too little about the targets {told}"
+    else:
+        why = "the inputs say too little about the targets, or the model is too small"
     sentence = (
-        f"The fit explains {evidence.value('explained'):.0%} of the loss of a constant predictor, "
-        f"and nothing leads further down: the inputs say too little about the targets (label signal "
-        f"{evidence.measured('label_signal')}), or the model is too small."
+        f"The fit explains {share(evidence.value('explained'))} of the loss of a constant "
+        f"predictor, and nothing leads further down: {why}."
     )
     return judged(
         Cause.CANNOT_FIT,

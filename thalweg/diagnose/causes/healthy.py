@@ -6,7 +6,16 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.signs import falls, lower_wins, overfits, pace, spiky, too_slow
+from thalweg.diagnose.phrases import number, part, share
+from thalweg.diagnose.signs import (
+    bounces,
+    falls,
+    lower_wins,
+    overfits,
+    pace,
+    spiky,
+    too_slow,
+)
 from thalweg.estimate import Evidence
 
 __all__ = ["healthy"]
@@ -21,13 +30,16 @@ def healthy(evidence: Evidence) -> Finding | None:
         t.opposite(too_slow(evidence)),
         t.opposite(overfits(evidence)),
         t.opposite(spiky(evidence)),
+        t.opposite(bounces(evidence)),
         t.opposite(lower_wins(evidence)),
     )
-    share = evidence.value("unchanged_fall")
+    steps = evidence.value("continuation_steps")
+    over = f" over {number(steps)} steps as they are" if math.isfinite(steps) else ""
+    others = any(name in evidence for name in ("descent_fall", "lower_rate_fall", "krylov_drop"))
+    pace_said = f", {share(speed.value)} of the best that anything tried here reached"
     sentence = (
-        f"The loss falls: by {share:.0%} of its range over the next "
-        f"{evidence.value('continuation_steps'):.0f} steps as they are, "
-        f"{speed.value:.0%} of the best that anything tried here reached."
+        f"The loss falls: by {part(evidence.value('unchanged_fall'), of='its range')}{over}"
+        f"{pace_said if others and math.isfinite(speed.value) else ''}."
     )
     return judged(
         Cause.HEALTHY,

@@ -5,6 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import part
 from thalweg.diagnose.signs import better_known, flat, settled, spiky
 from thalweg.estimate import Evidence
 
@@ -20,10 +21,10 @@ def local_minimum(evidence: Evidence) -> Finding | None:
         t.opposite(spiky(evidence)),
     )
     escape, earlier = evidence.value("escape_fall"), evidence.value("earlier_fall")
-    if escape > t.BETTER:
-        known = f"noise and descent from here end lower by {escape:.0%} of the range"
+    if escape > t.BETTER or not earlier > 0:
+        known = f"noise and descent from here end lower by {part(escape)}"
     else:
-        known = f"the run was lower before, by {earlier:.0%} of the range"
+        known = f"the run was lower before, by {part(earlier)}"
     sentence = f"A local minimum: nothing near leads down, but {known}."
     return judged(
         Cause.LOCAL_MINIMUM,

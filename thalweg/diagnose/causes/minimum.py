@@ -4,6 +4,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import at_most
 from thalweg.diagnose.signs import better_known, fits_poorly, overfits, settled, spiky
 from thalweg.estimate import Evidence
 
@@ -29,8 +30,8 @@ def minimum(evidence: Evidence) -> Finding | None:
         else "no escape probe was made"
     )
     sentence = (
-        f"A minimum of what is descended (weight decay included): descent from here falls by "
-        f"{max(evidence.value('descent_fall'), 0.0):.1g} of the range at most, and {tried}."
+        f"A minimum of what is descended (weight decay included): descent from here "
+        f"{at_most(evidence.value('descent_fall'))}, and {tried}."
     )
     return judged(
         Cause.MINIMUM,

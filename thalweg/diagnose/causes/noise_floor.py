@@ -5,6 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import fall, share
 from thalweg.diagnose.signs import diverges, lower_wins, noisy, spiky
 from thalweg.estimate import Evidence
 
@@ -20,10 +21,10 @@ def noise_floor(evidence: Evidence) -> Finding | None:
         t.opposite(spiky(evidence)),
     )
     sentence = (
-        f"Noise of the mini-batches holds the loss up: {evidence.value('noise_share'):.0%} of the "
-        f"second-order term of a step is noise. As it is, the run falls by "
-        f"{evidence.measured('unchanged_fall')}; at a tenth of the rate by "
-        f"{evidence.value('lower_rate_fall'):.1%}."
+        f"Noise of the mini-batches holds the loss up: {share(evidence.value('noise_share'))} of "
+        f"the second-order term of a step is noise. As it is, the loss "
+        f"{fall(evidence.measured('unchanged_fall'), of='its range')}; at a tenth of the rate it "
+        f"{fall(evidence.value('lower_rate_fall'), of='its range')}."
     )
     return judged(
         Cause.NOISE_FLOOR,

@@ -5,6 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import fall, measured, number
 from thalweg.diagnose.signs import diverges, overfits
 from thalweg.estimate import Evidence
 
@@ -14,9 +15,9 @@ __all__ = ["overfitting"]
 def overfitting(evidence: Evidence) -> Finding | None:
     """Held-out loss above training loss and rising, beyond their errors."""
     sentence = (
-        f"Overfitting: held-out loss is {evidence.measured('test_loss')} against "
-        f"{evidence.value('plain_loss'):.3g} in training, and as the run goes on it changes by "
-        f"{evidence.value('test_rise'):+.1%} of the range."
+        f"Overfitting: held-out loss is {measured(evidence.measured('test_loss'))} against "
+        f"{number(evidence.value('plain_loss'))} in training, and as the run goes on it "
+        f"{fall(-evidence.value('test_rise'))}."
     )
     return judged(
         Cause.OVERFITTING,

@@ -5,6 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import part, share
 from thalweg.diagnose.signs import better_known, fits_poorly, flat, no_slope, settled
 from thalweg.estimate import Evidence
 
@@ -21,15 +22,19 @@ def plateau(evidence: Evidence) -> Finding | None:
     dead, stuck = evidence.value("dead_share"), evidence.value("saturated_share")
     layers = []
     if dead > 0.3:
-        layers.append(f"{dead:.0%} of the units of a layer are dead")
+        layers.append(f"{share(dead)} of the units of a layer are dead")
     if stuck > 0.3:
-        layers.append(f"{stuck:.0%} of the units of a layer are saturated")
+        layers.append(f"{share(stuck)} of the units of a layer are saturated")
     if not layers:
         layers.append("the output hardly depends on the input")
-    sentence = (
-        f"A plateau: {' and '.join(layers)}, and a move as large as the whole initialisation would "
-        f"change the loss by {evidence.value('gradient_reach'):.1g} of its range along the slope."
-    )
+    if no_slope(evidence) > 0.5:
+        still = (
+            f"a move as large as the whole initialisation would change the loss by "
+            f"{part(evidence.value('gradient_reach'), of='its range')} along the slope"
+        )
+    else:
+        still = "neither the run nor descent from here goes down"
+    sentence = f"A plateau: {' and '.join(layers)}, and {still}."
     return judged(
         Cause.PLATEAU,
         probability,

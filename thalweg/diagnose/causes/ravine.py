@@ -5,8 +5,10 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import fall, measured, part
 from thalweg.diagnose.signs import (
     best_fall,
+    bounces,
     curvature_leads,
     falls_at_all,
     lower_wins,
@@ -29,13 +31,14 @@ def ravine(evidence: Evidence) -> Finding | None:
         t.opposite(lower_wins(evidence)),
         t.opposite(still(evidence)),
         t.opposite(spiky(evidence)),
+        t.opposite(bounces(evidence)),
         t.opposite(curvature_leads(evidence)),
         falls_at_all(evidence),
     )
     sentence = (
-        f"A ravine: stability is {evidence.measured('stability')}, so the rate can hardly be "
-        f"raised, and the run falls by {evidence.value('unchanged_fall'):.1g} of the range where "
-        f"descent that knows the curvature falls by {best.value:.1g} at a like cost."
+        f"A ravine: stability is {measured(evidence.measured('stability'))}, so the rate can hardly "
+        f"be raised, and the loss {fall(evidence.value('unchanged_fall'), of='its range')}, where "
+        f"descent that knows the curvature lowers it by {part(best.value)} at a like cost."
     )
     return judged(
         Cause.RAVINE,

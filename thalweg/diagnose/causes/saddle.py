@@ -5,6 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import at_most, measured, part
 from thalweg.diagnose.signs import bowl, curvature_leads, flat, still, way_down
 from thalweg.estimate import Evidence
 
@@ -19,17 +20,17 @@ def saddle(evidence: Evidence) -> Finding | None:
         1 - 0.5 * flat(evidence),
     )
     curved, nudged = evidence.value("curvature_drop"), evidence.value("nudge_fall")
-    along = (
-        f"along the most negative curvature (λ_min/λ_max = "
-        f"{evidence.measured('negative_curvature')}) the loss falls by {curved:.0%} of its range"
-    )
-    pushed = f"a nudge and descent lower it by {nudged:.0%}"
+    along = f"along the most negative curvature it falls by {part(curved)}"
+    if "negative_curvature" in evidence:
+        ratio = measured(evidence["negative_curvature"])
+        along = along.replace("curvature", f"curvature (λ_min/λ_max = {ratio})")
+    pushed = f"a nudge and descent lower it by {part(nudged)}"
     ways = [along] if curved > t.SADDLE_DROP else []
     ways += [pushed] if nudged > t.SADDLE_DROP else []
-    gradient = evidence.value("gradient_drop")
+    likeliest = along if curved > nudged or not nudged > 0 else pushed
     sentence = (
-        f"A saddle: along the gradient the loss falls by {max(gradient, 0.0):.1g} of its range at "
-        f"most, but {' and '.join(ways or [pushed])}."
+        f"A saddle: along the gradient the loss {at_most(evidence.value('gradient_drop'))}, but "
+        f"{' and '.join(ways or [likeliest])}."
     )
     return judged(
         Cause.SADDLE,

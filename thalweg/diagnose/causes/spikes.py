@@ -5,6 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import number, part, share
 from thalweg.diagnose.signs import diverges, spiky
 from thalweg.estimate import Evidence
 
@@ -14,9 +15,9 @@ __all__ = ["spikes"]
 def spikes(evidence: Evidence) -> Finding | None:
     """Jumps far outside the usual spread, rare and high, which come back."""
     sentence = (
-        f"Rare steps throw the loss up by {evidence.value('jump'):.0f} times its usual spread, "
-        f"{evidence.value('jump_height'):.0%} of its range, in "
-        f"{evidence.value('jump_share'):.1%} of the steps."
+        f"Rare steps throw the loss up by {number(evidence.value('jump'))} times its usual spread, "
+        f"{part(evidence.value('jump_height'), of='its range')}, in "
+        f"{share(evidence.value('jump_share'))} of the steps."
     )
     return judged(
         Cause.SPIKES,

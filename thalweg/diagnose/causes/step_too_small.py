@@ -4,6 +4,7 @@ from thalweg.diagnose import cures
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
+from thalweg.diagnose.phrases import fall, measured, number
 from thalweg.diagnose.signs import too_slow
 from thalweg.estimate import Evidence
 
@@ -14,10 +15,11 @@ def step_too_small(evidence: Evidence) -> Finding | None:
     """Stability far below 1, a slope to go down, and a raised rate that falls several times faster."""
     raised = evidence.value("raised_by")
     sentence = (
-        f"The learning rate is far too small: stability is {evidence.measured('stability')}, where "
-        f"1 is the limit. Raised {raised:.3g} times, the loss falls by "
-        f"{evidence.value('raised_rate_fall'):.1%} of its range in the same steps, instead of "
-        f"{evidence.value('unchanged_fall'):.2g}."
+        f"The learning rate is far too small: stability is "
+        f"{measured(evidence.measured('stability'))}, where 1 is the limit. At "
+        f"{f'{number(raised)} times' if raised > 1 else 'a higher'} rate the loss "
+        f"{fall(evidence.value('raised_rate_fall'), of='its range')} in the same steps in which, as "
+        f"it is, it {fall(evidence.value('unchanged_fall'), of='its range')}."
     )
     options = [cures.adam()]
     if raised > 1:
