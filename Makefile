@@ -17,7 +17,7 @@ PEERS := .venv/.installed-peers
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format types bench clean distclean
+.PHONY: help demo test lint format types bench clinic clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,9 +40,12 @@ types: $(DEV) ## check the types
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(BASE) $(PEERS) ## race other libraries on this machine
-	@set -e; for file in benchmarks/[a-z]*.py; do \
+	@set -e; for file in $(filter-out benchmarks/clinic_%,$(wildcard benchmarks/[a-z]*.py)); do \
 	  echo "$$file"; $(BIN)/python "$$file"; \
 	done
+
+clinic: $(BASE) ## diagnose every case of the clinic over ten seeds, write docs/clinic.md
+	@$(BIN)/python -m benchmarks.clinic_confusion $(ARGS)
 
 clean: ## remove caches, builds and report.html; .venv stays
 	@rm -rf build dist report.html .pytest_cache .ruff_cache .hypothesis *.egg-info
