@@ -1,13 +1,13 @@
 """Cases decided by data and model: too much is learnt from the data, or too little is in it."""
 
-from collections.abc import Callable
+from statistics import mean
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, cross_entropy, mse_loss
+from torch.nn.functional import avg_pool2d, cross_entropy
 
 from thalweg.clinic.case import Case, Draw
-from thalweg.clinic.data import Split, curved, digits, flip_classes, rings
+from thalweg.clinic.data import Split, breast_cancer, digits, flip_classes, rings
 from thalweg.clinic.interventions import adam, decay, larger_model, nudge, restarts
 from thalweg.clinic.mends import informative_inputs
 from thalweg.clinic.training import mlp, settle, train, trained
@@ -18,22 +18,16 @@ __all__ = ["FITS"]
 
 
 def _past_its_best(
-    draw: Draw,
-    model: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    data: Split,
-    lr: float,
-    batch_size: int,
+    draw: Draw, model: nn.Module, data: Split, optimizer: torch.optim.Optimizer, batch_size: int
 ) -> Task:
-    """Adam's run at the point where the held-out loss has clearly risen above its lowest."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    """The run at the point where the held-out loss has clearly risen above its lowest."""
     history: list[float] = []
     held_out: list[float] = []
     rise = draw.uniform(1.15, 1.3)
-    while not held_out or held_out[-1] < rise * min(held_out):
+    while not held_out or held_out[-1] < max(rise * min(held_out), 2.5 * mean(history[-20:])):
         history += train(
             model,
-            loss,
+            cross_entropy,
             data.train,
             optimizer,
             steps=20,
@@ -41,10 +35,10 @@ def _past_its_best(
             generator=draw.generator,
         )
         with torch.no_grad():
-            held_out.append(float(loss(model(data.test[0]), data.test[1])))
+            held_out.append(float(cross_entropy(model(data.test[0]), data.test[1])))
     return Task(
         model=model,
-        loss=loss,
+        loss=cross_entropy,
         train=data.train,
         test=data.test,
         optimizer=optimizer,
@@ -56,18 +50,21 @@ def _past_its_best(
 def _memorising_network(draw: Draw) -> Task:
     data = digits(draw.generator, draw.integer(120, 250))
     targets = flip_classes(data.train[1], draw.uniform(0.4, 0.6), draw.generator)
-    data = data._replace(train=(data.train[0], targets))
     model = mlp((64, draw.integer(128, 256), 10))
-    lr = draw.log_uniform(1e-3, 2e-3)
-    return _past_its_best(draw, model, cross_entropy, data, lr, 32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=draw.log_uniform(1e-3, 2e-3))
+    return _past_its_best(draw, model, data._replace(train=(data.train[0], targets)), optimizer, 32)
 
 
-def _overfit_regression(draw: Draw) -> Task:
-    columns = draw.integer(6, 10)
-    data = curved(draw.generator, draw.integer(80, 140), columns, noise=draw.uniform(0.7, 1.0))
-    model = mlp((columns, draw.integer(64, 128), 1))
-    lr = draw.log_uniform(2e-3, 4e-3)
-    return _past_its_best(draw, model, mse_loss, data, lr, draw.one_of(16, 32))
+def _few_examples(draw: Draw) -> Task:
+    (rows, targets), (held_out, others) = breast_cancer(draw.generator, draw.integer(60, 120))
+    share = draw.uniform(0.3, 0.5)
+    data = Split(
+        (rows, flip_classes(targets, share, draw.generator)),
+        (held_out, flip_classes(others, share, draw.generator)),
+    )
+    model = mlp((30, draw.integer(32, 64), 2), nn.Tanh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=draw.uniform(0.03, 0.06), momentum=0.9)
+    return _past_its_best(draw, model, data, optimizer, draw.one_of(16, 32))
 
 
 def _pooled(generator: torch.Generator, rows: int) -> Split:
@@ -143,12 +140,12 @@ FITS = (
         steps=300,
     ),
     Case(
-        name="overfit_regression",
+        name="few_examples",
         cause=Cause.OVERFITTING,
-        summary="A wide network fits the noise of some dozens of examples: the training error "
-        "falls while the held-out error rises; weight decay holds it.",
-        build=_overfit_regression,
-        helps=decay(0.3),
+        summary="A network fits some dozens of partly wrong labels: the training loss falls "
+        "while the held-out loss rises; weight decay holds it.",
+        build=_few_examples,
+        helps=decay(0.03),
         hurts_or_not=nudge(0.001),
         steps=200,
     ),

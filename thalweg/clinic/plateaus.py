@@ -54,12 +54,13 @@ def _dead_after_high_rate(draw: Draw) -> Task:
     width = draw.integer(12, 18)
     while True:
         model = mlp((64, width, width, 10))
-        optimizer = torch.optim.SGD(model.parameters(), lr=draw.uniform(20.0, 40.0))
-        steps = draw.integer(8, 14)
+        optimizer = torch.optim.SGD(model.parameters(), lr=draw.uniform(8.0, 12.0))
+        steps = draw.integer(10, 20)
         history = train(
             model, cross_entropy, data.train, optimizer, steps=steps, generator=draw.generator
         )
-        if (model[:3](data.train[0]) < -3).all():
+        answers = model[:3](data.train[0])
+        if bool((answers < -3).all()) and bool((answers > -1e9).all()):
             break
     for group in optimizer.param_groups:
         group["lr"] = draw.uniform(0.2, 0.4)

@@ -24,7 +24,7 @@ def _changed(data: Split, matrix: Tensor, shift: Tensor | float = 0.0) -> Split:
 def _unscaled_columns(draw: Draw) -> Task:
     columns = draw.integer(10, 24)
     data = linear_made(draw.generator, draw.integer(200, 500), columns, noise=0.1)
-    scales = 10 ** (draw.uniform(2.0, 3.0) * torch.linspace(0, 1, columns))
+    scales = 10 ** (draw.uniform(2.6, 3.2) * torch.linspace(0, 1, columns))
     order = torch.randperm(columns, generator=draw.generator)
     data = _changed(data, scales[order].diag())
     model = nn.Linear(columns, 1)
@@ -36,7 +36,7 @@ def _unscaled_columns(draw: Draw) -> Task:
         mse_loss,
         data,
         torch.optim.SGD(model.parameters(), lr=lr),
-        steps=draw.integer(200, 400),
+        steps=draw.integer(400, 600),
         generator=draw.generator,
     )
 
@@ -65,7 +65,7 @@ def _ill_conditioned(draw: Draw) -> Task:
 def _uncentred_columns(draw: Draw) -> Task:
     columns = draw.integer(8, 20)
     data = linear_made(draw.generator, draw.integer(200, 500), columns, noise=0.1)
-    shift = draw.uniform(8.0, 20.0) * torch.randn(columns, generator=draw.generator).sign()
+    shift = draw.uniform(12.0, 24.0) * torch.randn(columns, generator=draw.generator).sign()
     data = _changed(data, torch.eye(columns), shift)
     model = nn.Linear(columns, 1)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def _uncentred_columns(draw: Draw) -> Task:
         mse_loss,
         data,
         torch.optim.SGD(model.parameters(), lr=lr),
-        steps=draw.integer(100, 200),
+        steps=draw.integer(200, 300),
         generator=draw.generator,
     )
 

@@ -152,9 +152,11 @@ def noise_floor(case: Case, task: Task, seed: int) -> list[Check]:
     seeds = range(3 * seed, 3 * seed + 3)
 
     def end(change: Intervention) -> float:
-        return mean([continued(task, change, steps=case.steps, seed=s).end for s in seeds])
+        return mean(
+            [continued(task, change, steps=case.steps, seed=s, looks=64).end for s in seeds]
+        )
 
-    runs = [continued(task, steps=case.steps, seed=s) for s in seeds]
+    runs = [continued(task, steps=case.steps, seed=s, looks=64) for s in seeds]
     ends = mean([run.end for run in runs])
     first = mean([mean(_halves(r.objectives)[0]) for r in runs])
     second = mean([mean(_halves(r.objectives)[1]) for r in runs])
