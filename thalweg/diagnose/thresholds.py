@@ -61,7 +61,7 @@ RISE = 1.0
 SPIKE = 10.0
 """Spreads by which a loss must stand above both neighbours' medians; sampling gives 3 to 6."""
 
-SPIKE_HEIGHT = 0.15
+SPIKE_HEIGHT = 0.5
 """The same as a share of the range, so that smooth runs, whose spread is rounding, have no spikes."""
 
 RARE = 0.15
