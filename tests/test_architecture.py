@@ -45,7 +45,7 @@ IMPORT_THE_PUBLIC_NAMES = {"web", "cli"}
 
 SHOW_THEMSELVES = {
     ("diagnose/finding.py", "show"),
-    ("diagnose/race.py", "show"),
+    ("diagnose/race_result.py", "show"),
 }
 """The one exception: a result shows itself (`__str__`, `_repr_html_`), so a function of it imports
 what draws it, at the moment it is asked to. Nobody pays for it, or needs it, before that."""
