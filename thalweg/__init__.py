@@ -20,7 +20,8 @@ if _typing.TYPE_CHECKING:
     from thalweg.diagnose.cause import Cause
     from thalweg.diagnose.cures import Cure
     from thalweg.diagnose.finding import Finding
-    from thalweg.diagnose.race import Race, race
+    from thalweg.diagnose.race import race
+    from thalweg.diagnose.race_result import Race
     from thalweg.diagnose.verdict import diagnose
     from thalweg.errors import ThalwegError
     from thalweg.estimate import Estimate
@@ -64,7 +65,7 @@ _HOMES = {
     "Estimate": "thalweg.estimate",
     "Finding": "thalweg.diagnose.finding",
     "Plan": "thalweg.run.plan",
-    "Race": "thalweg.diagnose.race",
+    "Race": "thalweg.diagnose.race_result",
     "Supervised": "thalweg.objective.supervised",
     "Task": "thalweg.task",
     "ThalwegError": "thalweg.errors",
