@@ -17,7 +17,7 @@ def step_too_small(evidence: Evidence) -> Finding | None:
     sentence = (
         f"The learning rate is far too small: stability is "
         f"{measured(evidence.measured('stability'))}, where 1 is the limit. At "
-        f"{f'{number(raised)} times' if raised > 1 else 'a higher'} rate the loss "
+        f"{f'{number(raised)} times the' if raised > 1 else 'a higher'} rate the loss "
         f"{fall(evidence.value('raised_rate_fall'), of='its range')} in the same steps in which, as "
         f"it is, it {fall(evidence.value('unchanged_fall'), of='its range')}."
     )
