@@ -81,6 +81,13 @@ def test_a_wider_error_makes_less_sure(
     assert (wide - 0.5) * (narrow - 0.5) >= -1e-12  # never to the other side
 
 
+@given(VALUES, ERRORS)
+def test_nothing_lies_above_a_threshold_that_is_no_number(value: float, error: float) -> None:
+    """Some thresholds are multiples of another measured number, which may be unknown or overflow."""
+    for threshold in (math.nan, math.inf):
+        assert t.above(Estimate(value, error), threshold) == 0.0
+
+
 def test_a_number_of_unknown_size_says_nothing() -> None:
     assert t.above(Estimate(100.0, math.inf), 1.0) == 0.5
 

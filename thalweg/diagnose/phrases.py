@@ -37,11 +37,13 @@ def measured(estimate: Estimate) -> str:
 
 
 def share(value: float) -> str:
-    """A share as a percentage: ``12%``, ``less than 0.001%``, ``none``."""
+    """A share as a percentage: ``12%``, ``less than 0.001%``, ``none``, ``all`` from twice up."""
     if math.isnan(value):
         return "an unknown part"
     if value <= 0:
         return "none"
+    if value >= 2:
+        return "all"
     if value < LEAST:
         return f"less than {LEAST:.3%}"
     return f"{100 * value:.0f}%" if value >= 0.095 else f"{100 * value:.2g}%"
@@ -51,6 +53,8 @@ def part(value: float, error: float = 0.0, *, of: str = "the range") -> str:
     """A share of something that it may exceed: ``12% of the range``, ``9.4 times the range``."""
     if math.isnan(value):
         return f"an unknown part of {of}"
+    if value <= 0:
+        return "nothing"
     if value >= MOST:
         return f"more than a million times {of}"
     if value >= 2:

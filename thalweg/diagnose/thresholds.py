@@ -112,13 +112,15 @@ _NORMAL = NormalDist()
 def above(estimate: Estimate, threshold: float) -> float:
     """Probability that the Estimate lies above a positive threshold; 0 where it was not measured."""
     value, error = estimate.value, estimate.error
-    if math.isnan(value):
+    if math.isnan(value) or not threshold < math.inf:
         return 0.0
     if math.isinf(value):
         return float(value > 0)
     error = 0.0 if math.isnan(error) else error
     if value > 2 * error:
-        return _NORMAL.cdf(math.log(value / threshold) / math.hypot(error / value, SOFTNESS))
+        return _NORMAL.cdf(
+            (math.log(value) - math.log(threshold)) / math.hypot(error / value, SOFTNESS)
+        )
     return _NORMAL.cdf((value - threshold) / math.hypot(error, SOFTNESS * threshold))
 
 

@@ -7,7 +7,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.phrases import fall, number, part
+from thalweg.diagnose.phrases import fall, number
 from thalweg.estimate import Evidence
 
 __all__ = ["diverging"]
@@ -20,14 +20,13 @@ def diverging(evidence: Evidence) -> Finding | None:
         rise = t.either(rise, t.above(evidence["unchanged_rise"], 10 * t.RISE))
     lower = evidence.measured("lower_rate_fall")
     probability = t.both(rise, 0.6 + 0.4 * t.above(lower, t.STILL))
-    risen, stability = evidence.value("unchanged_rise"), evidence.value("stability")
-    grows = (
-        f"rises by {part(risen, of='its range')}" if math.isfinite(risen) else "grows without bound"
-    )
+    stability, end = evidence.value("stability"), -evidence.value("unchanged_fall")
+    risen = max(evidence.value("unchanged_rise"), end) if "unchanged_rise" in evidence else end
     limit = f" (stability {number(stability)}, where 1 is the limit)"
     sentence = (
-        f"Continued as it is, the loss {grows}{limit if math.isfinite(stability) else ''}; at a "
-        f"tenth of the rate it {fall(lower, of='its range')}."
+        f"Continued as it is, the loss {fall(-risen, of='its range')}"
+        f"{limit if math.isfinite(stability) else ''}; at a tenth of the rate it "
+        f"{fall(lower, of='its range')}."
     )
     return judged(
         Cause.DIVERGING,

@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.phrases import part
+from thalweg.diagnose.phrases import fall, part
 from thalweg.diagnose.signs import better_known, flat, settled, spiky
 from thalweg.estimate import Evidence
 
@@ -22,7 +22,7 @@ def local_minimum(evidence: Evidence) -> Finding | None:
     )
     escape, earlier = evidence.value("escape_fall"), evidence.value("earlier_fall")
     if escape > t.BETTER or not earlier > 0:
-        known = f"noise and descent from here end lower by {part(escape)}"
+        known = f"after noise and descent from here the loss {fall(escape)}"
     else:
         known = f"the run was lower before, by {part(earlier)}"
     sentence = f"A local minimum: nothing near leads down, but {known}."

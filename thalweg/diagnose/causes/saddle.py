@@ -5,7 +5,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.phrases import at_most, measured, part
+from thalweg.diagnose.phrases import at_most, fall, measured
 from thalweg.diagnose.signs import bowl, curvature_leads, flat, still, way_down
 from thalweg.estimate import Evidence
 
@@ -20,11 +20,11 @@ def saddle(evidence: Evidence) -> Finding | None:
         1 - 0.5 * flat(evidence),
     )
     curved, nudged = evidence.value("curvature_drop"), evidence.value("nudge_fall")
-    along = f"along the most negative curvature it falls by {part(curved)}"
+    along = f"along the most negative curvature it {fall(curved)}"
     if "negative_curvature" in evidence:
         ratio = measured(evidence["negative_curvature"])
         along = along.replace("curvature", f"curvature (λ_min/λ_max = {ratio})")
-    pushed = f"a nudge and descent lower it by {part(nudged)}"
+    pushed = f"after a nudge and descent it {fall(nudged)}"
     ways = [along] if curved > t.SADDLE_DROP else []
     ways += [pushed] if nudged > t.SADDLE_DROP else []
     likeliest = along if curved > nudged or not nudged > 0 else pushed
