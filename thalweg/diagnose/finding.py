@@ -128,7 +128,9 @@ class Finding:
         try:
             data = json.loads(Path(path).read_text())
             return cls.from_dict(data)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except KeyError as error:
+            raise FolderError(f"{path} cannot be read as a finding: it has no {error}") from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise FolderError(f"{path} cannot be read as a finding: {error}") from error
 
     @classmethod

@@ -128,7 +128,7 @@ def judge(
         names = " or ".join(f.cause.value.replace("_", " ") for f in found[:2])
         sentence = "The evidence does not decide" + (f": it may be {names}." if names else ".")
         likely = found[0].confidence if found else 0.0
-        cures = tuple(cure for f in found[:2] for cure in f.cures)
+        cures = tuple(dict.fromkeys(cure for f in found[:2] for cure in f.cures))
         first = Finding(Cause.UNDETERMINED, sentence, 1 - likely, cures=cures)
         rest = found
     return replace(
