@@ -10,12 +10,16 @@ from torch import Tensor
 from thalweg.errors import ModelError, UsageError
 from thalweg.estimate import PRODUCT_COST
 from thalweg.objective.base import Objective
+from thalweg.objective.replay import Replay, record, replayable
 from thalweg.objective.supervised import Supervised
 
 __all__ = ["Hessian", "SymmetricOperator", "gradient", "value_and_gradient"]
 
 FINITE_STEP = 0.03
 """Length of the step of central differences in single precision: error about 5e-5."""
+
+CACHE = 2**22
+"""Bytes of a graph that a processor goes through fastest: fewer are many short operations."""
 
 
 class SymmetricOperator(Protocol):
@@ -55,7 +59,9 @@ class Hessian:
 
     ``hessian @ v`` is ``∇²f(θ) v`` by reverse-over-reverse differentiation. The graph of the
     gradient is kept between products where it fits ``objective.memory``, else rebuilt chunk by
-    chunk at each product. ``hessian @ V`` with ``V`` of shape ``(k, dim)`` gives ``k`` products.
+    chunk at each product. On a processor the first product with a kept graph is recorded, and the
+    next ones replay it (see :mod:`thalweg.objective.replay`). ``hessian @ V`` with ``V`` of shape
+    ``(k, dim)`` gives ``k`` products.
 
     Where an operation has no second derivative the products are central differences of the
     gradient, and ``exact`` turns False.
@@ -79,6 +85,8 @@ class Hessian:
         self._pieces = _pieces(objective, self.point)
         self.kept = self._pieces.fits if keep is None else keep
         self._graphs: list[_Graph] | None = None
+        self._replays = self.kept and self.point.device.type == "cpu"
+        self._first: tuple[Tensor, Tensor] | None = None
 
     def __matmul__(self, vectors: Tensor) -> Tensor:
         if vectors.shape[-1] != self.dim:
@@ -110,16 +118,36 @@ class Hessian:
 
     def _exact_product(self, vector: Tensor) -> Tensor:
         result = self._pieces.decay * vector
+        if self._graphs is not None and all(graph.replay for graph in self._graphs):
+            for graph in self._graphs:
+                result = result + graph.product(vector)
+            return self._believed(vector, result)
         with torch.enable_grad(), self._pieces.held():
-            if self.kept and self._graphs is None:
-                self._graphs = list(self._pieces.graphs())
-                self.cost += 1
-            elif not self.kept:
-                self.cost += 1
             graphs = self._pieces.graphs() if self._graphs is None else self._graphs
+            self.cost += self._graphs is None
+            seen = []
             for graph in graphs:
-                result = result + graph.product(vector, retain=self.kept)
+                result = result + graph.product(vector, retain=self.kept, note=self._replays)
+                if self.kept:
+                    seen.append(graph)
+            self._graphs = seen or None
+        if self._replays:
+            self._first = vector, result.detach()
         return result.detach()
+
+    def _believed(self, vector: Tensor, result: Tensor) -> Tensor:
+        """The first replayed product, made again by autograd if it is not that of the same matrix.
+
+        For vectors u and v a symmetric matrix has u·Hv = v·Hu: a check that costs no product.
+        """
+        if self._first is not None:
+            (before, product), self._first = self._first, None
+            scale = before.norm() * result.norm() + product.norm() * vector.norm()
+            off = (before @ result - product @ vector).abs()
+            if off > 1e3 * torch.finfo(result.dtype).eps * scale:
+                self._graphs, self._replays = None, False
+                return self._exact_product(vector)
+        return result
 
     def _difference(self, vector: Tensor) -> Tensor:
         norm = vector.norm()
@@ -145,11 +173,23 @@ class _Graph:
         self.inputs, self.flat, self.split = inputs, flat, split
         used = [(i, s) for i, s in enumerate(slopes) if s is not None and s.requires_grad]
         self.used = [i for i, _ in used]
-        self.slopes = [s for _, s in used]
+        self.slopes = [slope for _, slope in used]
+        self.replay: Replay | None = None
 
-    def product(self, vector: Tensor, *, retain: bool) -> Tensor:
+    def product(self, vector: Tensor, *, retain: bool = True, note: bool = False) -> Tensor:
+        """The product; with ``note`` it is recorded, and what the record does not need let go."""
+        if self.replay is not None:
+            return self.replay(vector)
         if not self.slopes:  # a loss that is linear in its parameters
             return torch.zeros_like(vector)
+        if not (note and replayable(self.slopes)):
+            return self._differentiated(vector, retain)
+        result, self.replay = record(lambda v: self._differentiated(v, retain), vector)
+        if self.replay is not None:
+            self.slopes = []
+        return result
+
+    def _differentiated(self, vector: Tensor, retain: bool) -> Tensor:
         pieces = self.split(vector)
         products = torch.autograd.grad(
             self.slopes,
@@ -204,7 +244,7 @@ class _Chunks:
 
     def graphs(self) -> Iterator[_Graph]:
         placed = self.objective.placed
-        for batch, weight in self.objective.weighted_chunks():
+        for batch, weight in self.objective.weighted_chunks(self._chunk()):
             loss = weight * self.objective.batch_loss(batch)
             if not loss.requires_grad:
                 raise ModelError("loss must depend on the model's parameters, but does not")
@@ -212,6 +252,16 @@ class _Chunks:
                 loss, placed.parameters, create_graph=True, allow_unused=True
             )
             yield _Graph(list(placed.parameters), list(slopes), placed.flat, placed.split)
+
+    def _chunk(self) -> int:
+        """Examples at once: those of the objective, or more where more are faster."""
+        objective = self.objective
+        if objective.mode != "eval":
+            return objective.chunk
+        room = min(CACHE, objective.memory) / objective.bytes_per_example()
+        most = max(objective.chunk, int(room))
+        examples = objective.data.length
+        return -(-examples // -(-examples // most))
 
 
 def _pieces(objective: Objective, point: Tensor) -> _Pieces:
