@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.cures import Cure
@@ -20,7 +21,7 @@ NUDGE = Cure(
     "        weight.add_(step, alpha=0.1)",
 )
 LOWER = Cure(
-    "learning rate x0.1",
+    "learning_rate x0.1",
     "Lets the run settle below the noise of its batches; progress per step falls as well.",
     'for group in optimizer.param_groups:\n    group["lr"] *= 0.1',
 )
@@ -57,8 +58,8 @@ def saddle() -> Finding:
             "noise_share": Estimate(0.34, 0.18, cost=6),
             "gradient_signal": Estimate(0.83, 0.31, cost=2),
             "noise_trace": Estimate(4.2e-6, 1.1e-6),
-            "gradient_drop": Estimate(0.0004, 0.00002, cost=8),
-            "curvature_drop": Estimate(0.372, 0.011, cost=10),
+            "gradient_drop": Estimate(0.0004, 0.00002, "of the range", cost=8),
+            "curvature_drop": Estimate(0.372, 0.011, "of the range", cost=10),
             "negative_curvature": Estimate(-0.214, 0.006, cost=0),
             "conditioning": Estimate(38000.0, 1200.0),
             "top_eigenvalue": Estimate(tops[0], 0.0004, "loss / θ²"),
@@ -67,12 +68,14 @@ def saddle() -> Finding:
                 f"eigenvalue_{rank}": Estimate(value, 0.0004 * rank, "loss / θ²")
                 for rank, value in enumerate(tops, 1)
             },
-            "unchanged_fall": Estimate(0.0003, 0.0001, cost=100),
-            "lower_rate_fall": Estimate(-0.0002, 0.00008, cost=100),
-            "raised_rate_fall": Estimate(0.0121, 0.0049, cost=100),
-            "nudge_fall": Estimate(0.61, 0.02, cost=60),
+            "unchanged_fall": Estimate(0.0003, 0.0001, "of the range", cost=100),
+            "lower_rate_fall": Estimate(-0.0002, 0.00008, "of the range", cost=100),
+            "raised_rate_fall": Estimate(0.0121, 0.0049, "of the range", cost=100),
+            "nudge_fall": Estimate(0.61, 0.02, "of the range", cost=60),
             "one_batch_fall": Estimate(0.97, 0.01, cost=5),
             "dead_share": Estimate(0.0, 0.0),
+            "wiring_faults": Estimate(0.0),
+            "range": Estimate(2.3, 0.0, "loss"),
         },
         {
             "history": history(),
@@ -166,6 +169,21 @@ def not_finite() -> Finding:
     )
 
 
+def undetermined() -> Finding:
+    return Finding(
+        Cause.UNDETERMINED,
+        "The evidence does not decide: it may be plateau or saddle.",
+        0.96,
+        evidence=Evidence({"loss": Estimate(2.3, 0.1, "loss", 1)}),
+        findings=(
+            Finding(Cause.PLATEAU, "Flat.", 0.41),
+            Finding(Cause.SADDLE, "Curved.", 0.33),
+            Finding(Cause.RAVINE, "Steep.", 0.06),
+        ),
+        cost=216.0,
+    )
+
+
 def bare() -> Finding:
     return Finding(Cause.UNDETERMINED, "The evidence does not decide.", 0.3)
 
@@ -209,7 +227,7 @@ def race() -> Race:
             LOWER.name, LOWER.code, 0.00001, Estimate(-0.002, 0.004, "loss", 200), "no difference"
         ),
         _arm(
-            "learning rate x30",
+            "learning_rate x30",
             "...",
             0.0001,
             Estimate(math.nan, math.nan, "loss", 60),
@@ -226,6 +244,15 @@ def race() -> Race:
         2860.0,
         "digits, tiny start",
     )
+
+
+def race_of_twins() -> Race:
+    """Full batches and a cure without chance: every seed ends alike."""
+    arms = tuple(
+        replace(arm, losses=arm.losses[:1] * 3, gain=Estimate(2.07, 0.0), spread=(2.07, 2.07))
+        for arm in race().arms[:3]
+    )
+    return replace(race(), arms=arms)
 
 
 def race_without_winner() -> Race:

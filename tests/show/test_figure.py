@@ -11,7 +11,8 @@ from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.finding import Finding
 from thalweg.errors import UsageError
 from thalweg.estimate import Curve, Estimate, Evidence
-from thalweg.show.figure import continuations, drops, loss_history
+from thalweg.show.drops_figure import drops
+from thalweg.show.figure import LOWER, RAISED, UNCHANGED, continuations, loss_history
 from thalweg.show.race_figure import gains, race_losses
 from thalweg.show.spectrum import eigenvalues
 
@@ -40,12 +41,56 @@ def test_drops_share_one_scale_of_losses_that_shows_the_fall() -> None:
     finding = samples.saddle()
     figure = drops(finding)
     curves = finding.evidence.curves
-    assert figure.data[0].y == curves["along_gradient"].y
-    assert figure.data[1].y == curves["along_negative_curvature"].y
+    assert trace(figure, "along −g").y == curves["along_gradient"].y
+    down = trace(figure, "along negative curvature")
+    assert (down.x, down.y) == (curves["along_negative_curvature"].x, down.y)
     low, high = figure.layout.yaxis.range
     assert low < min(curves["along_negative_curvature"].y)
     assert finding.evidence.value("loss") < high < 19
     assert figure.layout.yaxis2.matches == "y"
+
+
+def test_points_of_a_drop_are_joined_and_the_start_is_marked() -> None:
+    finding = samples.saddle()
+    figure = drops(finding)
+    assert trace(figure, "along −g").mode == "lines+markers"
+    start = trace(figure, "start")
+    assert (start.x, start.y) == ((0.0,), (finding.evidence.value("loss"),))
+
+
+def stuck(steps: tuple[float, ...], norm: float) -> Finding:
+    """A finding whose slope has that norm; fresh weight vectors are 4 long."""
+    curve = Curve(steps, tuple(1.0 + 1e-9 * t for t in steps), "step", "loss")
+    evidence = Evidence(
+        {
+            "loss": Estimate(1.0),
+            "gradient_norm": Estimate(norm),
+            "range": Estimate(2.0),
+            "gradient_reach": Estimate(4.0 * norm / 2.0, 0.0, "of the range"),
+        },
+        {"along_gradient": curve},
+    )
+    return Finding(Cause.SADDLE, "x", 0.9, evidence=evidence)
+
+
+def test_moves_are_told_in_lengths_of_a_fresh_weight_vector() -> None:
+    line = trace(drops(stuck((0.0, 1.0, 8.0), 0.5)), "along −g")
+    assert line.x == pytest.approx((0.0, 0.125, 1.0))
+
+
+def test_a_slope_of_nothing_is_said_and_not_drawn_to_the_moon() -> None:
+    figure = drops(stuck((0.0, 1e3, 1e14), 1e-8))
+    assert trace(figure, "along −g").x == ()
+    assert any("no slope to follow" in note.text for note in figure.layout.annotations)
+
+
+def test_the_axis_of_level_losses_has_some_width() -> None:
+    curve = Curve((0.0, 1.0, 2.0), (2.3, 2.3, 2.3), "step", "loss")
+    figure = loss_history(
+        Finding(Cause.PLATEAU, "x", 0.9, evidence=Evidence({}, {"history": curve}))
+    )
+    low, high = figure.layout.yaxis.range
+    assert 2.0 < low < 2.3 < high < 2.6
 
 
 def test_continuations_are_all_there() -> None:
@@ -53,6 +98,36 @@ def test_continuations_are_all_there() -> None:
     figure = continuations(finding)
     assert [t.name for t in figure.data] == ["unchanged", "lower rate", "raised rate"]
     assert figure.data[2].y == finding.evidence.curves["continuation_raised_rate"].y
+
+
+def test_held_out_loss_of_the_continuation_has_its_label() -> None:
+    curve = Curve((0.0, 1.0), (2.0, 2.5), "step", "held-out loss")
+    finding = Finding(
+        Cause.OVERFITTING, "x", 0.9, evidence=Evidence({}, {"continuation_test": curve})
+    )
+    assert trace(continuations(finding), "held-out loss, unchanged").y == curve.y
+
+
+def test_an_arm_has_one_colour_in_every_picture() -> None:
+    ahead = {t.name: t.line.color for t in continuations(samples.saddle()).data}
+    raced = {t.name: t.line.color for t in race_losses(samples.race()).data}
+    assert ahead["unchanged"] == raced["unchanged"] == UNCHANGED
+    assert ahead["lower rate"] == raced["learning_rate x0.1"] == LOWER
+    assert ahead["raised rate"] == raced["learning_rate x30"] == RAISED
+    lines = [t.line.color for t in race_losses(samples.race()).data if t.mode == "lines"]
+    assert len(set(lines)) == 5
+
+
+def test_a_race_judged_by_held_out_loss_draws_it() -> None:
+    arms = tuple(
+        replace(arm, test_losses=tuple(tuple(v + 1 for v in row) for row in arm.losses))
+        for arm in samples.race().arms
+    )
+    race = replace(samples.race(), arms=arms, judged_by="test")
+    figure = race_losses(race)
+    arm = race.arms[0]
+    assert trace(figure, arm.name).y[0] == pytest.approx(sum(row[0] for row in arm.test_losses) / 3)
+    assert figure.layout.yaxis.title.text == "held-out loss"
 
 
 def test_eigenvalues_keep_value_sign_and_error() -> None:
@@ -93,7 +168,7 @@ def test_a_race_draws_means_with_gaps_where_a_seed_is_lost() -> None:
         line = trace(figure, arm.name)
         means = [sum(column) / len(column) for column in zip(*arm.losses)]
         assert line.y == tuple(m if math.isfinite(m) else None for m in means)
-    assert trace(figure, "learning rate x30").y[9:] == (None,) * 32
+    assert trace(figure, "learning_rate x30").y[9:] == (None,) * 32
 
 
 def test_a_band_spans_the_seeds() -> None:
@@ -111,7 +186,7 @@ def test_gains_have_their_errors_and_no_bar_for_what_diverged() -> None:
     assert "unchanged" not in bars.y
     found = dict(zip(bars.y, zip(bars.x, bars.error_x.array)))
     assert found["Adam"] == (1.21, 0.11)
-    assert found["learning rate x30"] == (None, None)
+    assert found["learning_rate x30"] == (None, None)
     assert any("diverged" in note.text for note in gains(race).layout.annotations)
 
 

@@ -21,7 +21,7 @@ from thalweg.show.notebook import notebook_finding, notebook_race
 from thalweg.show.report import report, report_html
 from thalweg.show.sketch import sketch
 from thalweg.show.vitals import vital
-from thalweg.show.wording import cause_label, value_and_error
+from thalweg.show.wording import cause_label, precise, shown
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -128,18 +128,45 @@ def test_the_verdict_comes_before_everything(page: Page) -> None:
 
 def test_every_estimate_stands_there_with_its_error(page: Page) -> None:
     evidence_part = page.text[page.text.rindex("Everything that was measured") :]
+    titles = {attributes.get("title") for _, attributes in page.tags}
     for name, estimate in samples.saddle().evidence.items():
-        value, error = value_and_error(estimate)
-        assert vital(name).label in evidence_part
-        assert value in evidence_part
-        assert error in ("", "exact") or f"{value} ± {error}" in evidence_part
+        if name != "wiring_faults":
+            value, error, unit = shown(estimate, share=vital(name).share)
+            row = f"{value} ± {error} {unit}" if error else f"{value} {unit}"
+            assert vital(name).label in evidence_part
+            assert row.strip() in evidence_part
+            assert precise(estimate) in titles
+    assert "faults in the wiring" not in evidence_part
 
 
 def test_every_arm_stands_there(page: Page) -> None:
     for arm in samples.race().arms:
         assert arm.name in page.text
-    assert "1.98 ± 0.04 1.9 to 2.1 helps" in page.text
+    assert "1.98 ± 0.04 1.9 to 2.06 helps" in page.text
     assert "What won the race nudge along negative curvature" in page.text
+
+
+def test_internal_rows_are_folded_away(full: str) -> None:
+    before, _, folded = full.partition(" more measurements</summary>")
+    assert "lowest level" not in before and ">stability <" in before
+    assert re.search(r"\d+$", before)
+    assert "eigenvalue 7" in folded
+
+
+def test_a_race_without_chance_says_so_once() -> None:
+    text = Page(report_html(samples.saddle(), race=samples.race_of_twins())).text
+    assert "2.07 same in all 3 seeds helps" in text and "± 0 " not in text
+
+
+def test_the_unchanged_arm_has_no_outcome() -> None:
+    text = Page(report_html(samples.saddle(), race=samples.race_without_winner())).text
+    assert re.search(r"unchanged [\d.]+ - ", text)
+
+
+def test_an_undetermined_verdict_is_none() -> None:
+    text = Page(report_html(samples.undetermined())).text
+    assert "undetermined not decided: plateau (0.41) or saddle (0.33)" in text
+    assert "a larger budget, such as budget=600" in text and "very confident" not in text
 
 
 def test_the_figures_hold_the_data(page: Page) -> None:
@@ -205,10 +232,9 @@ def test_a_notebook_gets_small_static_html() -> None:
         assert len(html) < 60_000
     finding = samples.saddle()
     text = Page(notebook_finding(finding)).text
-    for estimate in finding.evidence.values():
-        value, error = value_and_error(estimate)
-        assert value in text
-        assert error in ("", "exact") or f"± {error}" in text
+    for name, estimate in finding.evidence.items():
+        value, error, _ = shown(estimate, share=vital(name).share)
+        assert value in text and (not error or f"± {error}" in text)
     assert finding.cures[0].code.splitlines()[0] in text
 
 

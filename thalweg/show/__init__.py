@@ -7,7 +7,8 @@ of them is asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thalweg.show.figure import continuations, drops, loss_history
+    from thalweg.show.drops_figure import drops
+    from thalweg.show.figure import continuations, loss_history
     from thalweg.show.race_figure import gains, race_losses
     from thalweg.show.spectrum import eigenvalues
     from thalweg.show.text import (
@@ -40,6 +41,7 @@ def __getattr__(name: str) -> Any:
 
     if hasattr(text, name):
         return getattr(text, name)
-    from thalweg.show import figure, race_figure, spectrum
+    from thalweg.show import drops_figure, figure, race_figure, spectrum
 
-    return next(getattr(m, name) for m in (figure, race_figure, spectrum) if hasattr(m, name))
+    parts = (drops_figure, figure, race_figure, spectrum)
+    return next(getattr(part, name) for part in parts if hasattr(part, name))

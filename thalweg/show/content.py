@@ -2,21 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.race import Arm, Race
-from thalweg.show.vitals import THRESHOLDS, Reading, in_order, read, vital
+from thalweg.diagnose.race import LAST, Arm, Race
+from thalweg.diagnose.race_result import UNCHANGED
+from thalweg.estimate import number
+from thalweg.show.vitals import THRESHOLDS, Reading, Vital, in_order, read, vital
 from thalweg.show.wording import (
     cause_label,
     cause_tone,
     clean,
     confidence_text,
     cost_text,
-    number,
     outcome_tone,
-    unit_text,
-    value_and_error,
+    shown,
 )
 
 __all__ = [
@@ -27,12 +28,15 @@ __all__ = [
     "Item",
     "Prose",
     "Row",
+    "Table",
     "Verdict",
     "arm_rows",
-    "evidence_rows",
+    "beside",
+    "evidence_tables",
     "finding_blocks",
     "race_blocks",
     "reading_text",
+    "what_would_decide",
 ]
 
 
@@ -104,30 +108,36 @@ class Grid:
 Block = Verdict | Heading | Prose | Item | Code | Grid
 
 
-def reading_text(reading: Reading | None) -> str:
+@dataclass(frozen=True)
+class Table:
+    """Rows of evidence under a heading; a ``folded`` one is for who looks for it."""
+
+    title: str
+    rows: tuple[Row, ...]
+    folded: bool = False
+
+
+def reading_text(sign: Vital, reading: Reading | None) -> str:
     """A reading in words, with the thresholds that its error bar crosses."""
     if reading is None:
         return ""
-    crossed = " and ".join(number(cut) for cut in reading.straddles)
+    crossed = " and ".join(sign.cut_text(cut) for cut in reading.straddles)
     return f"{reading.word} (may cross {crossed})" if crossed else reading.word
 
 
-def evidence_rows(
-    finding: Finding, thresholds: Mapping[str, float] = THRESHOLDS
-) -> list[tuple[str, list[Row]]]:
-    """The evidence by group: label, value, error with unit, what it reads; marked if relied upon."""
+def evidence_tables(finding: Finding, thresholds: Mapping[str, float] = THRESHOLDS) -> list[Table]:
+    """The evidence: label, value, error with unit, what it reads; first what the verdict rests on."""
     tables = []
-    for group, names in in_order(finding.evidence):
+    for group in in_order(finding.evidence, finding.relied_on):
         rows = []
-        for name in names:
+        for name in group.names:
             sign, estimate = vital(name), finding.evidence[name]
             reading = read(sign, estimate, thresholds)
-            value, error = value_and_error(estimate)
-            cells = (clean(sign.label), value, _with_unit(error, estimate.unit))
+            value, error, unit = shown(estimate, share=sign.share)
+            cells = (clean(sign.label), value, _with_unit(error, unit), reading_text(sign, reading))
             tone = "calm" if reading is None else reading.tone
-            marked = name in finding.relied_on
-            rows.append(Row((*cells, reading_text(reading)), tone=tone, marked=marked, key=name))
-        tables.append((group, rows))
+            rows.append(Row(cells, tone=tone, marked=group.relied_on, key=name))
+        tables.append(Table(group.title, tuple(rows), group.folded))
     return tables
 
 
@@ -135,19 +145,28 @@ def arm_rows(race: Race) -> list[Row]:
     """The arms: name, final loss, gain, its error, range over the seeds, outcome."""
     rows = []
     for arm in race.arms:
-        value, error = value_and_error(arm.gain)
-        value = value if math.isfinite(arm.gain.value) else "not finite"
-        low, high = arm.spread
-        error = _with_unit(error, "1")
-        gain = (
-            ("", "", "") if arm.name == "unchanged" else (value, error, f"{low:.2g} to {high:.2g}")
-        )
-        if not (math.isfinite(low) and math.isfinite(high)):
-            gain = (*gain[:2], "")
-        outcome = "" if arm.name == "unchanged" else clean(arm.outcome)
-        cells = (clean(arm.name), _ended(arm), *gain, outcome)
+        cells = (clean(arm.name), _ended(arm, race.judged_by), *_gained(arm, len(race.seeds)))
         rows.append(Row(cells, tone=outcome_tone(arm.outcome), marked=arm.name == race.winner))
     return rows
+
+
+def beside(finding: Finding) -> str:
+    """What stands beside the verdict: how sure it is; where it is none, the two likeliest causes."""
+    words = confidence_text(finding.confidence, finding.cause)
+    if finding.cause is not Cause.UNDETERMINED or not finding.findings:
+        return words
+    near = [f"{cause_label(f.cause)} ({f.confidence:.2f})" for f in finding.findings[:2]]
+    return f"{words}: {' or '.join(near)}"
+
+
+def what_would_decide(finding: Finding) -> str:
+    """What to do about an undetermined verdict; nothing for any other."""
+    if finding.cause is not Cause.UNDETERMINED:
+        return ""
+    if not finding.cost > 0:
+        return "What would decide: the task beside the history, so that something can be measured."
+    more = f"{float(f'{max(3 * finding.cost, 300.0):.0e}'):.0f}"
+    return f"What would decide: a larger budget, such as budget={more} (--budget {more})."
 
 
 def finding_blocks(finding: Finding, thresholds: Mapping[str, float] = THRESHOLDS) -> list[Block]:
@@ -156,12 +175,14 @@ def finding_blocks(finding: Finding, thresholds: Mapping[str, float] = THRESHOLD
         Verdict(
             "Verdict",
             cause_label(finding.cause),
-            confidence_text(finding.confidence, finding.cause),
+            beside(finding),
             cause_tone(finding.cause),
             clean(finding.name),
         ),
         Prose(clean(finding.sentence)),
     ]
+    if advice := what_would_decide(finding):
+        blocks.append(Prose(advice))
     if finding.mechanisms:
         blocks.append(Heading("Mechanisms", "seen beside the cause"))
         for mechanism in finding.mechanisms:
@@ -195,7 +216,8 @@ def race_blocks(race: Race) -> list[Block]:
     ]
     if race.arms:
         seeds = "1 seed" if len(race.seeds) == 1 else f"{len(race.seeds)} seeds"
-        columns = ("arm", "final loss", "gain", "error", "range", "outcome")
+        of = "held-out loss" if race.judged_by == "test" else "final loss"
+        columns = ("arm", of, "lower by", "error", "over the seeds", "outcome")
         blocks.append(Heading("Arms", f"best first; {seeds}; * the winner"))
         blocks.append(Grid(columns, "lrrlll", tuple(arm_rows(race))))
     winning = next((arm for arm in race.arms if arm.name == race.winner and arm.code), None)
@@ -205,29 +227,49 @@ def race_blocks(race: Race) -> list[Block]:
 
 
 def _evidence_blocks(finding: Finding, thresholds: Mapping[str, float]) -> Sequence[Block]:
-    tables = evidence_rows(finding, thresholds)
+    tables = evidence_tables(finding, thresholds)
     if not tables:
         return (Heading("Evidence"), Prose("Nothing was measured."))
+    open_ones = [table for table in tables if not table.folded] or tables
     rows: list[Row] = []
-    for group, members in tables:
-        rows.append(Row((group, "", "", ""), title=True))
-        rows += members
-    remark = "* the verdict rests on it" if any(row.marked for row in rows) else ""
+    for table in open_ones:
+        rows.append(Row((table.title, "", "", ""), title=True))
+        rows += (replace(row, marked=False) for row in table.rows)
+    hidden = sum(len(t.rows) for t in tables) - sum(len(t.rows) for t in open_ones)
+    remark = f"{hidden} more in the report and in JSON" if hidden else ""
     columns = ("", "value", "error", "reads")
     return (Heading("Evidence", remark), Grid(columns, "lrll", tuple(rows)))
 
 
 def _with_unit(error: str, unit: str) -> str:
-    if not error:
-        return ""
-    if error == "exact":
-        return f"{unit_text(unit)}, exact".removeprefix(", ")
-    return f"± {error} {unit_text(unit)}".strip()
+    return f"± {error} {unit}".strip() if error else unit
 
 
-def _ended(arm: Arm) -> str:
-    finals = [row[-1] for row in arm.losses if row]
+def _gained(arm: Arm, seeds: int) -> tuple[str, str, str, str]:
+    """Gain, its error, its range over the seeds, and the outcome."""
+    if arm.name == UNCHANGED:
+        return "", "", "", "-"
+    low, high = arm.spread
+    if not math.isfinite(arm.gain.value):
+        return "not finite", "", "", clean(arm.outcome)
+    value, error, _ = shown(arm.gain)
+    if seeds < 2:
+        return number(arm.gain.value), "", "one seed", clean(arm.outcome)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        over = ""
+    elif low == high:
+        over = f"same in all {seeds} seeds"
+    else:
+        ends = number(low, 3), number(high, 3)
+        over = f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else f"about {ends[0]} in all"
+    return value, _with_unit(error, ""), over, clean(arm.outcome)
+
+
+def _ended(arm: Arm, judged_by: str) -> str:
+    """The level at which the arm ended, a mean over the seeds, of the loss that is judged."""
+    rows = arm.test_losses if judged_by == "test" else arm.losses
+    finals = [math.fsum(row[-LAST:]) / len(row[-LAST:]) for row in rows if row]
     if not finals:
         return "not measured"
-    mean = sum(finals) / len(finals)
+    mean = math.fsum(finals) / len(finals)
     return number(mean) if math.isfinite(mean) else "not finite"

@@ -5,26 +5,37 @@ from collections.abc import Sequence
 from html import escape
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from thalweg.diagnose.finding import Finding
 from thalweg.errors import UsageError
 from thalweg.estimate import Curve
 from thalweg.show.wording import clean
 
-__all__ = ["PALETTE", "continuations", "drops", "finite", "label", "loss_history", "styled"]
+__all__ = [
+    "HELD_OUT",
+    "LOWER",
+    "PALETTE",
+    "RAISED",
+    "UNCHANGED",
+    "continuations",
+    "finite",
+    "label",
+    "level_range",
+    "loss_history",
+    "styled",
+]
 
 PALETTE = ("#3f7fb5", "#c0733a", "#3f9b83", "#9a6bb0", "#b25a6b", "#87893b", "#7c7f86")
 """Colours that stand out on white and on near-black alike."""
 
+UNCHANGED, LOWER, RAISED, HELD_OUT = PALETTE[6], PALETTE[1], PALETTE[2], PALETTE[3]
+"""The same in every picture: the run as it is, at a lower rate, at a raised one; held-out loss."""
+
 _AHEAD = (
-    ("continuation_unchanged", "unchanged", "solid"),
-    ("continuation_lower_rate", "lower rate", "dash"),
-    ("continuation_raised_rate", "raised rate", "dot"),
-)
-_DOWN = (
-    ("along_gradient", "along −g"),
-    ("along_negative_curvature", "along negative<br>curvature"),
+    ("continuation_unchanged", "unchanged", UNCHANGED, "dot"),
+    ("continuation_lower_rate", "lower rate", LOWER, "solid"),
+    ("continuation_raised_rate", "raised rate", RAISED, "solid"),
+    ("continuation_test", "held-out loss, unchanged", HELD_OUT, "dash"),
 )
 
 
@@ -68,17 +79,18 @@ def loss_history(finding: Finding) -> go.Figure:
     test = finding.evidence.curves.get("test_history")
     if test is not None:
         figure.add_trace(
-            _line(test, "held-out loss", PALETTE[1], dash="dash" if len(test.x) < 100 else "solid")
+            _line(test, "held-out loss", HELD_OUT, dash="dash" if len(test.x) < 100 else "solid")
         )
     styled(figure, training.x_name, training.y_name)
     curves = [training] if test is None else [training, test]
-    if _wants_log([value for curve in curves for value in curve.y]):
-        figure.update_yaxes(type="log")
+    _scaled(figure, [value for curve in curves for value in curve.y])
     return figure.update_layout(showlegend=test is not None)
 
 
 def continuations(finding: Finding) -> go.Figure:
     """The user's run continued from here: unchanged, at a lower rate and at a raised one.
+
+    With the held-out loss of the unchanged run, where there is one.
 
     Raises:
         UsageError: the finding has no curve ``continuation_...``.
@@ -89,51 +101,13 @@ def continuations(finding: Finding) -> go.Figure:
         raise UsageError("finding must have a curve continuation_unchanged; it was not measured")
     figure = go.Figure(
         [
-            _line(curves[name], title, PALETTE[place], dash=dash)
-            for place, (name, title, dash) in enumerate(found)
+            _line(curves[name], title, colour, dash=dash, marks=True)
+            for name, title, colour, dash in found
         ]
     )
     first = curves[found[0][0]]
-    return styled(figure, first.x_name, first.y_name)
-
-
-def drops(finding: Finding) -> go.Figure:
-    """The loss along −g and along ± the most negative curvature, on one scale of losses.
-
-    A dotted line marks where the run stands. The scale shows the falls: where a curve climbs far
-    above the start it leaves the picture.
-
-    Raises:
-        UsageError: the finding has neither curve.
-    """
-    curves = finding.evidence.curves
-    found = [(curves[name], title) for name, title in _DOWN if name in curves]
-    if not found:
-        raise UsageError("finding must have a curve along_gradient or along_negative_curvature")
-    figure = make_subplots(cols=len(found), shared_yaxes=True, horizontal_spacing=0.06)
-    for place, (curve, title) in enumerate(found):
-        trace = _line(curve, title, PALETTE[2 * place], marks=True)
-        figure.add_trace(trace, row=1, col=place + 1)
-    start = finding.evidence.value("loss")
-    if not math.isfinite(start):
-        start = _first_finite(found[0][0].y)
-    styled(figure, "", found[0][0].y_name)
-    for place, (curve, title) in enumerate(found, 1):
-        figure.update_xaxes(title_text=title, nticks=5, tickangle=0, col=place)
-        if _wants_log(curve.x) and len(curve.x) > 3:
-            known = [value for value in curve.x if math.isfinite(value)]
-            decades = math.ceil(math.log10(max(known) / min(known)) / 3)
-            figure.update_xaxes(
-                type="log", dtick=decades, tickformat="", exponentformat="power", col=place
-            )
-        if place > 1:
-            figure.update_yaxes(title_text="", col=place)
-    if math.isfinite(start):
-        figure.add_hline(y=start, line={"dash": "dot", "width": 1, "color": "#8a8f98"})
-    shown = _focus([value for curve, _ in found for value in curve.y], start)
-    if shown is not None:
-        figure.update_yaxes(range=shown)
-    return figure.update_layout(showlegend=False)
+    styled(figure, first.x_name, first.y_name)
+    return _scaled(figure, [value for name, *_ in found for value in curves[name].y])
 
 
 def _curve(finding: Finding, name: str) -> Curve:
@@ -158,22 +132,25 @@ def _line(
     )
 
 
+def _scaled(figure: go.Figure, values: Sequence[float]) -> go.Figure:
+    """A logarithmic axis for losses that span decades, a range of some width for level ones."""
+    if _wants_log(values):
+        return figure.update_yaxes(type="log", tickformat="", exponentformat="power")
+    shown = level_range(values)
+    return figure if shown is None else figure.update_yaxes(range=shown)
+
+
 def _wants_log(values: Sequence[float]) -> bool:
     """Whether the finite values are all positive and span more than a factor of 30."""
     known = [value for value in values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) > 30 * min(known)
 
 
-def _first_finite(values: Sequence[float]) -> float:
-    return next((value for value in values if math.isfinite(value)), math.nan)
-
-
-def _focus(values: Sequence[float], start: float) -> list[float] | None:
-    """A range that shows the fall below ``start``; None where the natural one does."""
+def level_range(values: Sequence[float]) -> list[float] | None:
+    """A range about values that are all but the same, whose own range would be empty; else None."""
     known = [value for value in values if math.isfinite(value)]
-    if not known or not math.isfinite(start):
+    if not known or max(known) - min(known) > 1e-4 * max(map(abs, known)):
         return None
-    depth = max(start - min(known), 1e-3 * abs(start))
-    if max(known) < start + 2 * depth:
-        return None
-    return [min(start, *known) - 0.1 * depth, start + depth]
+    middle = (max(known) + min(known)) / 2
+    room = 0.05 * abs(middle) or 1.0
+    return [middle - room, middle + room]

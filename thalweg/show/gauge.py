@@ -1,7 +1,7 @@
 """Gauges: a vital sign on its scale, with its zones, its thresholds and its error bar, as SVG."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -11,9 +11,9 @@ from thalweg.estimate import Estimate
 from thalweg.show.catalogue import Vital
 from thalweg.show.content import reading_text
 from thalweg.show.vitals import THRESHOLDS, Scale, in_order, read, vital
-from thalweg.show.wording import clean, estimate_text, number
+from thalweg.show.wording import clean, estimate_text, precise
 
-__all__ = ["COLOURS", "Gauge", "gauge_svg", "gauges"]
+__all__ = ["COLOURS", "Gauge", "Gauges", "gauge_svg", "gauges"]
 
 HEIGHT = 46
 COLOURS = {
@@ -26,42 +26,68 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Gauge:
-    """One gauge and the words that stand with it."""
+    """One gauge and the words that stand with it; ``precise`` has every digit."""
 
     name: str
     label: str
     symbol: str
     meaning: str
     value: str
+    precise: str
     reads: str
     tone: str
-    marked: bool
     svg: Markup
 
 
-def gauges(finding: Finding, thresholds: Mapping[str, float] = THRESHOLDS) -> list[Gauge]:
-    """A gauge for every vital sign of the finding that has zones and was measured."""
-    drawn = []
-    for _, names in in_order(finding.evidence):
-        for name in names:
-            sign, estimate = vital(name), finding.evidence[name]
-            reading = read(sign, estimate, thresholds)
-            if sign.scale is None or reading is None or not math.isfinite(estimate.value):
-                continue
-            drawn.append(
-                Gauge(
-                    name,
-                    sign.label,
-                    sign.symbol,
-                    sign.meaning,
-                    estimate_text(estimate),
-                    reading_text(reading),
-                    reading.tone,
-                    name in finding.relied_on,
-                    gauge_svg(sign, estimate, thresholds),
-                )
-            )
-    return drawn
+@dataclass(frozen=True)
+class Gauges:
+    """Gauges under a heading; ``folded`` ones are for who looks for them."""
+
+    title: str
+    members: tuple[Gauge, ...]
+    folded: bool = False
+
+
+def gauges(finding: Finding, thresholds: Mapping[str, float] = THRESHOLDS) -> list[Gauges]:
+    """A gauge for every vital sign of the finding that has zones and was measured.
+
+    First what the verdict rests on, then the vital signs, then the others.
+    """
+    drawn = [
+        Gauges(
+            group.title,
+            tuple(
+                _gauge(name, finding.evidence[name], thresholds)
+                for name in group.names
+                if _has_gauge(name, finding.evidence[name], thresholds)
+            ),
+            group.folded,
+        )
+        for group in in_order(finding.evidence, finding.relied_on)
+    ]
+    return [group for group in drawn if group.members]
+
+
+def _has_gauge(name: str, estimate: Estimate, thresholds: Mapping[str, float]) -> bool:
+    sign = vital(name)
+    known = math.isfinite(estimate.value) and read(sign, estimate, thresholds) is not None
+    return sign.scale is not None and known
+
+
+def _gauge(name: str, estimate: Estimate, thresholds: Mapping[str, float]) -> Gauge:
+    sign = vital(name)
+    reading = read(sign, estimate, thresholds)
+    return Gauge(
+        name,
+        sign.label,
+        sign.symbol,
+        sign.meaning,
+        estimate_text(estimate, share=sign.share),
+        precise(estimate),
+        reading_text(sign, reading),
+        "calm" if reading is None else reading.tone,
+        gauge_svg(sign, estimate, thresholds),
+    )
 
 
 def gauge_svg(
@@ -80,14 +106,15 @@ def gauge_svg(
         _zone(scale, low, high, tone)
         for low, high, tone in zip(edges[:-1], edges[1:], sign.tones, strict=True)
     ]
-    parts += [_tick(scale, cut, label=True) for cut in cuts]
-    parts += [_end(scale, scale.low, "start"), _end(scale, scale.high, "end")]
+    parts += _ticks(sign, scale, cuts)
+    parts += [_end(sign, scale.low, "start"), _end(sign, scale.high, "end")]
     parts.append(_error_bar(scale, estimate))
     parts.append(_marker(scale, estimate.value))
     spoken = (
-        f"{clean(sign.label)} {estimate_text(estimate)}, "
-        f"{reading_text(read(sign, estimate, thresholds))}; "
-        f"{'thresholds' if len(cuts) > 1 else 'threshold'} {', '.join(number(c) for c in cuts)}"
+        f"{clean(sign.label)} {estimate_text(estimate, share=sign.share)}, "
+        f"{reading_text(sign, read(sign, estimate, thresholds))}; "
+        f"{'thresholds' if len(cuts) > 1 else 'threshold'} "
+        f"{', '.join(sign.cut_text(c) for c in cuts)}"
     )
     # Every fragment below is made of numbers and fixed words; only the spoken text needs escaping.
     return Markup(
@@ -108,25 +135,30 @@ def _zone(scale: Scale, low: float, high: float, tone: str) -> str:
     )
 
 
-def _tick(scale: Scale, cut: float, *, label: bool) -> str:
-    at = _percent(scale, cut)
-    line = (
-        f'<line x1="{at:.2f}%" x2="{at:.2f}%" y1="9" y2="26" '
-        'style="stroke:currentColor;stroke-width:1;opacity:.75"/>'
-    )
-    text = (
-        f'<text x="{at:.2f}%" y="39" text-anchor="middle" style="fill:currentColor;opacity:.9">'
-        f"{escape(number(cut))}</text>"
-    )
-    crowded = label and (at < 8 or at > 92)
-    return line if crowded else line + text
+def _ticks(sign: Vital, scale: Scale, cuts: Sequence[float]) -> list[str]:
+    """A line at every threshold, and its number where there is room beside those before it."""
+    lines, texts = [], []
+    free = 9.0
+    for cut in cuts:
+        at = _percent(scale, cut)
+        lines.append(
+            f'<line x1="{at:.2f}%" x2="{at:.2f}%" y1="9" y2="26" '
+            'style="stroke:currentColor;stroke-width:1;opacity:.75"/>'
+        )
+        if free < at < 91:
+            texts.append(
+                f'<text x="{at:.2f}%" y="39" text-anchor="middle" '
+                f'style="fill:currentColor;opacity:.9">{escape(sign.cut_text(cut))}</text>'
+            )
+            free = at + 8
+    return [*lines, *texts]
 
 
-def _end(scale: Scale, value: float, anchor: str) -> str:
+def _end(sign: Vital, value: float, anchor: str) -> str:
     at = 0 if anchor == "start" else 100
     return (
         f'<text x="{at}%" y="39" text-anchor="{anchor}" style="fill:currentColor;opacity:.55">'
-        f"{escape(number(value))}</text>"
+        f"{escape(sign.cut_text(value))}</text>"
     )
 
 

@@ -6,14 +6,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
-from thalweg.show.content import arm_rows, evidence_rows
+from thalweg.show.content import arm_rows, beside, evidence_tables, what_would_decide
 from thalweg.show.gauge import COLOURS, gauges
 from thalweg.show.sketch import sketch
 from thalweg.show.wording import (
     cause_label,
     cause_tone,
     clean,
-    confidence_text,
     cost_text,
 )
 
@@ -35,8 +34,7 @@ def environment() -> Environment:
 
 def notebook_finding(finding: Finding) -> str:
     """The finding as a piece of HTML without scripts, for ``_repr_html_``."""
-    drawn = gauges(finding)
-    decided = [gauge for gauge in drawn if gauge.marked]
+    drawn = [gauge for group in gauges(finding)[:1] for gauge in group.members]
     return (
         environment()
         .get_template("notebook_finding.html")
@@ -44,10 +42,11 @@ def notebook_finding(finding: Finding) -> str:
             finding=finding,
             cause=cause_label(finding.cause),
             colour=COLOURS[cause_tone(finding.cause)],
-            confidence=confidence_text(finding.confidence, finding.cause),
+            confidence=beside(finding),
+            advice=what_would_decide(finding),
             sketch=sketch(finding.cause, width=84),
-            gauges=decided or drawn[:4],
-            evidence=evidence_rows(finding),
+            gauges=drawn[:6],
+            evidence=evidence_tables(finding),
             others=[
                 f"{cause_label(other.cause)} ({other.confidence:.2f}): {other.sentence}"
                 for other in finding.findings

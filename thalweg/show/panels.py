@@ -9,12 +9,21 @@ import plotly.graph_objects as go
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
 from thalweg.estimate import Curve
-from thalweg.show.figure import continuations, drops, loss_history
+from thalweg.show.drops_figure import drops, in_fresh_lengths, ways
+from thalweg.show.figure import continuations, loss_history
 from thalweg.show.race_figure import gains, race_losses
 from thalweg.show.spectrum import eigenvalues, measured_eigenvalues
 from thalweg.show.wording import clean, number
 
 __all__ = ["Panel", "Section", "finding_sections", "race_panels"]
+
+
+_ARMS = {
+    "continuation_unchanged": "Unchanged, the loss",
+    "continuation_lower_rate": "At a tenth of the rate it",
+    "continuation_raised_rate": "At a raised rate it",
+    "continuation_test": "The held-out loss of the unchanged run",
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,9 @@ def finding_sections(finding: Finding) -> list[Section]:
     ahead = [name for name in curves if name.startswith("continuation_")]
     if ahead:
         words = " ".join(
-            _spoken(curves[name], name.removeprefix("continuation_").replace("_", " ").capitalize())
-            for name in sorted(ahead, reverse=True)
+            _spoken(curves[name], _ARMS.get(name, name.removeprefix("continuation_")))
+            for name in (*_ARMS, *sorted(set(ahead) - set(_ARMS)))
+            if name in ahead
         )
         sections.append(
             _single("ahead", "The run continued from here", words, continuations, finding)
@@ -63,13 +73,14 @@ def finding_sections(finding: Finding) -> list[Section]:
     measured = measured_eigenvalues(finding)
     if measured:
         negative = sum(e.value + e.error < 0 for _, e in measured)
-        words = (
-            f"{len(measured)} eigenvalues of the Hessian with their error bounds; "
+        below = (
             f"{negative or 'none'} lies below 0 by more than its error."
             if negative < 2
-            else f"{len(measured)} eigenvalues of the Hessian with their error bounds; "
-            f"{negative} lie below 0 by more than their errors."
+            else f"{negative} lie below 0 by more than their errors."
         )
+        count = "One eigenvalue" if len(measured) == 1 else f"{len(measured)} eigenvalues"
+        words = f"{count} of the Hessian with {'its' if len(measured) == 1 else 'their'} error "
+        words += f"bound{'' if len(measured) == 1 else 's'}; {below}"
         sections.append(_single("spectrum", "Eigenvalues", words, eigenvalues, finding))
     return sections
 
@@ -110,19 +121,26 @@ def _spoken(curve: Curve, subject: str) -> str:
     gaps = len(curve.y) - len(known)
     missing = f", with {gaps} of {len(curve.y)} values not finite" if gaps else ""
     span = f" over {clean(curve.x_name)} {number(curve.x[0])} to {number(curve.x[-1])}"
-    lowest = f", lowest {number(min(known), 6)}" if min(known) < min(known[0], known[-1]) else ""
-    return f"{subject} went from {number(known[0], 6)} to {number(known[-1], 6)}{span}{lowest}{missing}."
+    lowest = f", lowest {number(min(known))}" if min(known) < min(known[0], known[-1]) else ""
+    if number(known[0]) == number(known[-1]) and not lowest:
+        return f"{subject} stayed at {number(known[0])}{span}{missing}."
+    return f"{subject} went from {number(known[0])} to {number(known[-1])}{span}{lowest}{missing}."
 
 
 def _down(finding: Finding) -> str:
-    curves, start = finding.evidence.curves, finding.evidence.value("loss")
-    said = []
-    for name, words in (
-        ("along_gradient", "along −g"),
-        ("along_negative_curvature", "along the most negative curvature"),
-    ):
-        known = _finite(curves[name].y) if name in curves else []
-        if known:
-            said.append(f"{number(min(known), 6)} {words}")
-    stands = f" It stands at {number(start, 6)}, the dotted line." if math.isfinite(start) else ""
-    return f"The lowest loss found is {' and '.join(said)}.{stands}" if said else "Nothing finite."
+    start, said, none = finding.evidence.value("loss"), [], []
+    for way in ways(finding):
+        title = way.title.replace("<br>", " ")
+        if way.remark:
+            none.append(
+                f"The gradient is all but nothing, so no move {title} is worth drawing: it would be "
+                "many times as long as the weights themselves."
+            )
+        elif math.isfinite(way.lowest):
+            said.append(f"{number(way.lowest)} {title}")
+    words = f"The lowest loss found is {' and '.join(said)}." if said else ""
+    unit = ""
+    if said and in_fresh_lengths(finding):
+        unit = "A move of 1 is as long as a freshly drawn weight vector."
+    stands = f"The run stands at {number(start)}, the ring." if math.isfinite(start) else ""
+    return " ".join(filter(None, [words, *none, stands, unit])) or "Nothing finite."

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from thalweg.diagnose.race import Arm, Race
-from thalweg.show.figure import PALETTE, finite, label, styled
+from thalweg.diagnose.race import Race
+from thalweg.show.figure import LOWER, PALETTE, RAISED, UNCHANGED, finite, label, styled
 from thalweg.show.wording import estimate_text
 
 __all__ = ["gains", "race_losses"]
 
-UNCHANGED = "#7c7f86"
 INTERVAL = "#6b7078"
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
@@ -23,13 +22,16 @@ def race_losses(race: Race) -> go.Figure:
     """
     figure = go.Figure()
     everything: list[float] = []
+    colours = _colours(race)
+    judged_by_test = race.judged_by == "test"
     for place, arm in enumerate(race.arms):
-        columns = list(zip(*arm.losses, strict=True))
+        rows = arm.test_losses if judged_by_test else arm.losses
+        columns = list(zip(*rows, strict=True))
         means = [sum(column) / len(column) for column in columns]
         everything += means
-        colour = _colour(arm, place)
+        colour = colours[arm.name]
         at = arm.evaluations[: len(columns)]
-        if len(arm.losses) > 1:
+        if len(rows) > 1:
             figure.add_traces(_bands(at, columns, colour, arm.name))
         width = 3.2 if arm.name == race.winner else 2
         dash = "dot" if arm.name == "unchanged" else _DASHES[place % len(_DASHES)]
@@ -44,7 +46,12 @@ def race_losses(race: Race) -> go.Figure:
                 connectgaps=False,
             )
         )
-    styled(figure, "gradient evaluations", "training loss", height=400)
+    styled(
+        figure,
+        "gradient evaluations",
+        "held-out loss" if judged_by_test else "training loss",
+        height=400,
+    )
     known = [value for value in everything if math.isfinite(value)]
     if known and min(known) > 0 and max(known) > 20 * min(known):
         figure.update_yaxes(type="log")
@@ -64,7 +71,7 @@ def gains(race: Race) -> go.Figure:
             y=names,
             orientation="h",
             name="gain",
-            marker={"color": [_colour(arm, race.arms.index(arm)) for arm in arms], "opacity": 0.4},
+            marker={"color": [_colours(race)[arm.name] for arm in arms], "opacity": 0.4},
             error_x={
                 "type": "data",
                 "array": finite([arm.gain.error for arm in arms]),
@@ -106,8 +113,20 @@ def gains(race: Race) -> go.Figure:
     return figure.update_layout(showlegend=False)
 
 
-def _colour(arm: Arm, place: int) -> str:
-    return UNCHANGED if arm.name == "unchanged" else PALETTE[place % (len(PALETTE) - 1)]
+def _colours(race: Race) -> dict[str, str]:
+    """Of every arm; those that a diagnosis continues too have the colours they have there."""
+    found: dict[str, str] = {}
+    for arm in race.arms:
+        factor = arm.name.removeprefix("learning_rate x")
+        if arm.name == "unchanged":
+            found[arm.name] = UNCHANGED
+        elif factor == "0.1":
+            found[arm.name] = LOWER
+        elif factor != arm.name and not factor.startswith("0") and RAISED not in found.values():
+            found[arm.name] = RAISED
+    others = [colour for colour in PALETTE if colour not in (UNCHANGED, *found.values())]
+    rest = [arm.name for arm in race.arms if arm.name not in found]
+    return found | {name: others[place % len(others)] for place, name in enumerate(rest)}
 
 
 def _bands(

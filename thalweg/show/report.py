@@ -20,8 +20,8 @@ from plotly.utils import PlotlyJSONEncoder
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
 from thalweg.errors import FolderError
-from thalweg.show.content import arm_rows, evidence_rows
-from thalweg.show.gauge import Gauge, gauges
+from thalweg.show.content import arm_rows, beside, evidence_tables, what_would_decide
+from thalweg.show.gauge import gauges
 from thalweg.show.notebook import PAGE, environment, notebook_finding, notebook_race
 from thalweg.show.panels import Panel, finding_sections, race_panels
 from thalweg.show.sketch import sketch
@@ -33,6 +33,7 @@ from thalweg.show.wording import (
     confidence_text,
     cost_text,
     number,
+    precise,
 )
 
 __all__ = ["notebook_finding", "notebook_race", "report", "report_html"]
@@ -79,7 +80,6 @@ def report_html(
     script = _asset("report.js")
     library, digest = _plotly() if panels else ("", "")
     date = datetime.now().astimezone()
-    evidence = evidence_rows(finding, thresholds)
     return (
         environment()
         .get_template("report.html")
@@ -94,16 +94,19 @@ def report_html(
             name=finding.name,
             cause=cause_label(finding.cause),
             tone=cause_tone(finding.cause),
-            confidence=confidence_text(finding.confidence, finding.cause),
+            confidence=beside(finding),
+            advice=what_would_decide(finding),
             sketch=sketch(finding.cause, width=150),
             first=first,
             other_cures=[c for c in finding.cures if first is None or c.name != first["name"]],
-            gauges=_gauges(finding, thresholds),
+            gauges=gauges(finding, thresholds),
             race=race,
+            judged="held-out loss" if race and race.judged_by == "test" else "final loss",
             arms=[] if race is None else arm_rows(race),
             race_cost="" if race is None else cost_text(race.cost),
             panels={"race": raced, "sections": sections},
-            evidence=evidence,
+            evidence=evidence_tables(finding, thresholds),
+            precise={name: precise(e) for name, e in finding.evidence.items()},
             signs={name: vital(name) for name in finding.evidence},
             costs={n: number(e.cost, 3) if e.cost else "" for n, e in finding.evidence.items()},
             others=[
@@ -189,15 +192,6 @@ def _first(finding: Finding, race: Race | None) -> dict[str, str] | None:
         "summary": cure.summary,
         "code": cure.code,
     }
-
-
-def _gauges(finding: Finding, thresholds: Mapping[str, float]) -> list[tuple[str, list[Gauge]]]:
-    drawn = gauges(finding, thresholds)
-    decided = [gauge for gauge in drawn if gauge.marked]
-    rest = [gauge for gauge in drawn if not gauge.marked]
-    if not decided or not rest:
-        return [("", drawn)] if drawn else []
-    return [("What the verdict rests on", decided), ("Measured as well", rest)]
 
 
 def _versions() -> str:

@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -32,12 +33,12 @@ _STYLES = {"good": "green", "watch": "yellow", "bad": "red", "calm": ""}
 
 
 def plain_finding(finding: Finding, thresholds: Mapping[str, float] = THRESHOLDS) -> str:
-    """The finding as text of at most 100 columns, without colour codes."""
+    """The finding as text of at most 100 columns, code apart, without colour codes."""
     return _plain(finding_blocks(finding, thresholds))
 
 
 def plain_race(race: Race) -> str:
-    """The race as text of at most 100 columns, without colour codes."""
+    """The race as text of at most 100 columns, code apart, without colour codes."""
     return _plain(race_blocks(race))
 
 
@@ -185,14 +186,25 @@ def _rich_item(block: Item) -> RenderableType:
     return Padding(grid, (0, 0, 0, 2))
 
 
+class _Verbatim:
+    """Lines that a terminal may wrap but rich must not: a line that is copied stays one line.
+
+    rich cuts whatever is wider than the console, except control segments, so these are such.
+    """
+
+    def __init__(self, lines: Sequence[str], style: str) -> None:
+        self.lines, self.style = lines, style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        style = console.get_style(self.style)
+        for line in self.lines:
+            yield Segment(line, style, [(ControlType.HOME,)])
+            yield Segment.line()
+
+
 def _rich_code(block: Code) -> RenderableType:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    bar = "\n".join("│" for _ in block.lines.splitlines())
-    if block.title:
-        grid.add_row(Text(f"{block.title}:", "dim"), Text(block.lines, "cyan"))
-    else:
-        grid.add_row(Text(bar, "dim"), Text(block.lines, "cyan"))
-    return Padding(grid, (0, 0, 0, 5))
+    title = [Text(f"     {block.title}:", "dim")] if block.title else []
+    return Group(*title, _Verbatim([f"       {line}" for line in block.lines.splitlines()], "cyan"))
 
 
 def _rich_grid(block: Grid) -> RenderableType:

@@ -4,7 +4,7 @@ import math
 import re
 
 from thalweg.diagnose.cause import Cause
-from thalweg.estimate import Estimate
+from thalweg.estimate import Estimate, number
 
 __all__ = [
     "cause_label",
@@ -15,12 +15,10 @@ __all__ = [
     "estimate_text",
     "number",
     "outcome_tone",
+    "precise",
+    "shown",
     "unit_text",
-    "value_and_error",
 ]
-
-DIGITS = 4
-"""Significant digits of a number that has no error to say how many it deserves."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -53,70 +51,38 @@ def outcome_tone(outcome: str) -> str:
 
 
 def confidence_text(confidence: float, cause: Cause | None = None) -> str:
-    """Confidence in words and as a number: ``confident (0.93)``."""
+    """Confidence in words and as a number: ``confident (0.93)``; ``undetermined`` is no verdict."""
+    if cause is Cause.UNDETERMINED:
+        return "not decided"
     if not math.isfinite(confidence):
         return "confidence not known"
-    if cause is Cause.UNDETERMINED:
-        return f"confidence {confidence:.2f}"
     for above, words in ((0.95, "very confident"), (0.8, "confident"), (0.6, "likely")):
         if confidence > above:
             return f"{words} ({confidence:.2f})"
     return f"{'leaning this way' if confidence >= 0.4 else 'a weak guess'} ({confidence:.2f})"
 
 
-def number(value: float, digits: int = DIGITS) -> str:
-    """``value`` to that many significant digits; what is not finite is said in words."""
-    if math.isnan(value):
-        return "not a number"
-    if math.isinf(value):
-        return "infinite" if value > 0 else "minus infinite"
-    text = f"{value:.{digits}g}"
-    if "e" not in text:
-        return text
-    mantissa, exponent = text.split("e")
-    if 0 <= int(exponent) < 6:
-        return f"{value:.0f}"
-    return f"{mantissa}e{int(exponent)}"
-
-
-def value_and_error(estimate: Estimate) -> tuple[str, str]:
-    """Value and standard error, rounded to the digits that the error leaves standing.
-
-    The second text is empty where the value is not finite, ``exact`` for an error of 0, and
-    ``unknown`` for an error that is not finite.
-    """
-    value, error = estimate.value, estimate.error
-    if math.isnan(value):
-        return ("not measured" if math.isnan(error) else "not a number"), ""
-    if math.isinf(value):
-        return number(value), ""
-    if not math.isfinite(error):
-        return number(value), "unknown"
-    if error <= 0:
-        return number(value), "exact"
-    shown = float(f"{error:.1e}")
-    leading = math.floor(math.log10(shown))
-    last = leading - 1 if shown / 10.0**leading < 2 else leading
-    largest = math.floor(math.log10(max(abs(value), shown)))
-    if largest - last > 6:
-        return number(value, 7), number(error, 2)
-    exponent = largest if largest < -4 or largest > 5 else 0
-    places = max(0, exponent - last)
-    suffix = f"e{exponent}" if exponent else ""
-    scale = 10.0**exponent
-    return f"{value / scale:.{places}f}{suffix}", f"{shown / scale:.{places}f}{suffix}"
-
-
 def unit_text(unit: str) -> str:
-    """The unit, empty for a pure number."""
-    return "" if unit == "1" else clean(unit)
+    """The unit beside a labelled number, empty for a pure number and for a loss."""
+    return "" if unit == "1" or unit.startswith("loss") else clean(unit)
 
 
-def estimate_text(estimate: Estimate) -> str:
+def shown(estimate: Estimate, *, share: bool = False) -> tuple[str, str, str]:
+    """Value, error and unit as :meth:`Estimate.shown` rounds them, for a row that has a label."""
+    value, error, unit = estimate.shown(share=share)
+    return value, error, unit_text(unit)
+
+
+def estimate_text(estimate: Estimate, *, share: bool = False) -> str:
     """Value, error and unit in one piece: ``0.93 ± 0.02``."""
-    value, error = value_and_error(estimate)
-    body = value if error in ("", "exact") else f"{value} ± {error}"
-    return f"{body} {unit_text(estimate.unit)}".rstrip()
+    value, error, unit = shown(estimate, share=share)
+    return f"{value} ± {error} {unit}".rstrip() if error else f"{value} {unit}".rstrip()
+
+
+def precise(estimate: Estimate) -> str:
+    """The same with all the digits that there are, for who asks: ``0.1992236 ± 5e-07``."""
+    body = f"{estimate.value:.10g} ± {estimate.error:.2g}"
+    return f"{body} {clean(estimate.unit)}" if estimate.unit != "1" else body
 
 
 def cost_text(cost: float) -> str:
