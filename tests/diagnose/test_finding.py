@@ -94,7 +94,16 @@ def test_saved_and_loaded(finding: Finding) -> None:
 
 def test_the_keys_that_the_command_line_promises_are_there() -> None:
     plain = judge(of()).to_dict()
-    promised = "cause sentence confidence mechanisms evidence findings cures cost".split()
+    promised = [
+        "cause",
+        "sentence",
+        "confidence",
+        "mechanisms",
+        "evidence",
+        "findings",
+        "cures",
+        "cost",
+    ]
     assert set(promised) <= set(plain)
     assert set(plain["evidence"]["loss"]) == {"value", "error", "unit", "cost"}
 
@@ -142,7 +151,21 @@ def test_each_cause_says_what_it_means_what_tells_it_and_what_cures_it() -> None
         assert cause == cause.value == str(cause) and Cause(cause.value) is cause
         for said in (cause.meaning, cause.tells, cause.cured_by):
             assert said.endswith(".") and said[0].isupper() and "  " not in said
-    assert [c.value for c in Cause] == (
-        "healthy miswired not_finite diverging edge_of_stability step_too_small noise_floor spikes "
-        "saddle plateau ravine local_minimum minimum overfitting cannot_fit undetermined"
-    ).split()
+    assert [c.value for c in Cause] == [
+        "healthy",
+        "miswired",
+        "not_finite",
+        "diverging",
+        "edge_of_stability",
+        "step_too_small",
+        "noise_floor",
+        "spikes",
+        "saddle",
+        "plateau",
+        "ravine",
+        "local_minimum",
+        "minimum",
+        "overfitting",
+        "cannot_fit",
+        "undetermined",
+    ]
