@@ -15,7 +15,7 @@ from thalweg.diagnose.source import task_of
 from thalweg.diagnose.track import Ran, Track
 from thalweg.diagnose.verdict import diagnose
 from thalweg.errors import UsageError
-from thalweg.estimate import Estimate
+from thalweg.estimate import Estimate, number, rounded
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.steps import largest_drop
 from thalweg.run.training import Training
@@ -229,7 +229,9 @@ def _sentence(
     best: Arm | None, base: list[float], seeds: int, length: float, judged_by: str
 ) -> str:
     kind = "held-out loss" if judged_by == "test" else "loss"
-    after = f"after {length:.3g} gradient evaluations each"
+    after = f"after {number(length, 3)} gradient evaluation{'' if length == 1 else 's'} each"
+    if best is None and seeds == 1:
+        return f"One seed names no winner, {after}: what a cure gains is judged by its spread."
     if best is None:
         return f"No cure beats the unchanged run beyond the spread over {seeds} seeds, {after}."
     if not all(map(math.isfinite, base)):
@@ -240,8 +242,12 @@ def _sentence(
             base, best.test_losses if judged_by == "test" else best.losses, strict=True
         )
     )
+    gain, error = rounded(best.gain.value, best.gain.error)
+    scatter = f" ± {error}" if error else ""
+    alike = best.spread[0] == best.spread[1]
+    where = "the same in all" if alike else f"and lower in {'all' if better == seeds else better}"
+    of = "" if alike or better == seeds else " of"
     return (
-        f"{best.name} wins: {after} its {kind} is {best.gain.value:.3g} ± {best.gain.error:.1g} "
-        f"below the unchanged run's {math.fsum(base) / seeds:.3g}, and lower in {better} of {seeds} "
-        "seeds."
+        f"{best.name} wins: {after} its {kind} is {gain}{scatter} below the unchanged run's "
+        f"{number(math.fsum(base) / seeds, 3)}, {where}{of} {seeds} seeds."
     )
