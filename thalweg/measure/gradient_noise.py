@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from thalweg.errors import UsageError
@@ -46,9 +47,12 @@ def gradient_noise(
 ) -> GradientNoise:
     """tr Σ_B, ‖g‖²/tr Σ_B and tr(H Σ_B) from seeded mini-batches drawn without replacement.
 
-    Each mini-batch gradient has expected squared distance tr Σ_B from the full gradient over the
-    population of ``N`` examples; drawn from a subsample of ``n`` it is less by (n−B)/(n−1), which is
-    put right by (N−B)/(N−1) · (n−1)/(n−B). The standard errors are those of a mean over batches.
+    The expected squared distance of the gradient of ``B`` of ``N`` examples from that of all is
+    ``(1/B − 1/N) S²``, with ``S²`` the trace of the unbiased covariance of one example's gradient.
+    A subsample of ``n`` has the same expected ``S²``, so what batches of ``b`` show of it is
+    multiplied by ``(1/B − 1/N) / (1/b − 1/n)``; ``b`` is ``B``, or n/2 where that is less. Means are
+    unbiased. The standard errors are those of a mean over independent batches, widened by what the
+    draw of the subsample adds, and so that 1.96 of them are Student's 95% for few batches.
 
     Args:
         objective: its examples are drawn from; its decay is not part of the noise.
@@ -69,51 +73,58 @@ def gradient_noise(
     if full_gradient is None:
         full_gradient = objective.value_and_gradient(point)[1]
         cost = 1.0
-    squared = float((full_gradient**2).sum())
-    none = Estimate(0.0, 0.0, "loss²", cost)
     if batch_size >= population:
-        signal = Estimate(math.inf if squared > 0 else math.nan)
+        none = Estimate(0.0, 0.0, "loss²", cost)
+        signal = _signal(full_gradient, (), none, 0.0)
         return GradientNoise(none, signal, Estimate(0.0, 0.0, "loss³"), ())
-    size = min(batch_size, max(1, n // 2))
     generator = generator or torch.Generator().manual_seed(0)
+    if n < 2 or batches < 1:
+        unknown = Estimate(math.nan, math.nan)
+        return GradientNoise(unknown, unknown, unknown, ())
+    size = min(batch_size, n // 2)
     plain = full_gradient - objective.decay * point
-    correction = _finite(size, n, batch_size, population)
-    # Batches of one draw are disjoint where the data are enough for that: one pass serves all.
-    drawn: list[Tensor] = []
-    while len(drawn) < batches:
-        order = torch.randperm(n, generator=generator)
-        drawn += [order[i : i + size] for i in range(0, n - size + 1, size)]
+    share = 1 / batch_size - 1 / population
+    correction = share / (1 / size - 1 / n)
     deviations = []
-    for rows in drawn[:batches]:
+    for _ in range(batches):
+        rows = torch.randperm(n, generator=generator)[:size]
         some = objective.on(objective.data.fetch(rows.tolist()), chunk=size, decay=False)
         slope = some.value_and_gradient(point)[1]
         deviations.append((slope - plain) * math.sqrt(correction))
+    wider = math.sqrt(1 + batches * size / n * (1 - n / population))
     squares = torch.stack([(d * d).sum() for d in deviations]).double()
-    spent = cost + batches * size / n
-    trace = _mean(squares, "loss²", spent)
-    # ‖g‖² of the subsample is itself too large by the trace of its own noise.
-    own = trace.value * size / n * (1 - n / population) / max(1e-12, 1 - size / population)
-    true = max(squared - own, 0.0)
-    relative = trace.error / trace.value if trace.value > 0 else 0.0
-    ratio = true / trace.value if trace.value > 0 else math.inf
-    signal = Estimate(ratio, ratio * relative + own / trace.value if trace.value > 0 else 0.0)
+    trace = _mean(squares, wider, "loss²", cost + batches * size / n)
+    signal = _signal(full_gradient, deviations, trace, (1 / n - 1 / population) / share)
     curvature = Estimate(math.nan, math.nan, "loss³")
     if hessian is not None:
         before = hessian.cost
         moved = [d if metric is None else metric * d for d in deviations[:products]]
         bends = torch.stack([(d * (hessian @ d)).sum() for d in moved]).double()
-        curvature = _mean(bends, "loss³", hessian.cost - before)
+        curvature = _mean(bends, wider, "loss³", hessian.cost - before)
     return GradientNoise(trace, signal, curvature, tuple(deviations))
 
 
-def _finite(size: int, n: int, batch_size: int, population: int) -> float:
-    """Factor from the spread of ``size`` of ``n`` to that of ``batch_size`` of ``population``."""
-    drawn = (n - size) / max(1, n - 1) / size
-    wanted = (population - batch_size) / max(1, population - 1) / batch_size
-    return wanted / drawn if drawn > 0 else 1.0
+def _signal(
+    gradient: Tensor, deviations: Sequence[Tensor], trace: Estimate, own: float
+) -> Estimate:
+    """‖g‖²/tr Σ_B, less what the noise of the subsample, ``own`` times Σ_B, adds to ‖g‖²."""
+    if not trace.value > 0:
+        nothing = trace.value == 0 and bool((gradient != 0).any())
+        return Estimate(math.inf if nothing else math.nan)
+    squared = float((gradient * gradient).sum())
+    ratio = max(squared / trace.value - own, 0.0)
+    along = sum(float((d * gradient).sum()) ** 2 for d in deviations) / len(deviations)
+    # The variance of ‖g + e‖² for Gaussian e of covariance own·Σ_B, at most of rank one.
+    chance = math.sqrt(4 * own * along + 2 * (own * trace.value) ** 2) / trace.value
+    return Estimate(ratio, math.hypot(ratio * trace.error / trace.value, chance))
 
 
-def _mean(values: Tensor, unit: str, cost: float) -> Estimate:
+def _mean(values: Tensor, wider: float, unit: str, cost: float) -> Estimate:
     count = len(values)
-    error = float(values.std() / math.sqrt(count)) if count > 1 else math.inf
-    return Estimate(float(values.mean()), error, unit, cost)
+    if count < 2:
+        return Estimate(float(values.mean()), math.inf, unit, cost)
+    wider *= float(stdtrit(count - 1, 0.975)) / 1.96
+    mean, error = float(values.mean()), float(values.std() / math.sqrt(count)) * wider
+    if mean > error:  # a draw that misses the long tail sees too little of mean and spread alike
+        error *= 1 + error / mean
+    return Estimate(mean, error, unit, cost)
