@@ -44,7 +44,8 @@ def loss_and_error(objective: Objective, point: Tensor) -> Estimate:
     parts = objective.on(objective.data, chunk=max(1, n // 16), decay=False)
     losses, weights = parts.chunk_losses(point)
     spread = float((weights * (losses - (weights * losses).sum() / weights.sum()) ** 2).sum())
-    error = math.sqrt(spread / max(1, len(losses) - 1) * (1 - n / population))
+    count = len(losses)
+    error = math.sqrt(spread / (count - 1) * (1 - n / population)) if count > 1 else math.inf
     return Estimate(value, error, "loss", 2 * LOSS_COST)
 
 
@@ -59,7 +60,7 @@ def largest_drop(
 ) -> LineDrop:
     """The largest measured fall of the loss along a direction.
 
-    Takes the loss at the given steps, then thrice more about the best of them. A drop that is
+    Takes the loss at the given steps, then up to four times more about the best of them. A drop that is
     smaller than rounding, 4 ε |loss|, counts as none.
 
     Args:
@@ -71,7 +72,7 @@ def largest_drop(
 
     Cost: a third of a gradient evaluation for each loss taken.
     """
-    if not scales or min(scales) <= 0:
+    if not scales or not all(0 < s < math.inf for s in scales):
         raise UsageError(f"scales must be positive numbers, at least one, not {list(scales)}")
     cost = 0.0 if start is not None else LOSS_COST
     start = float(objective.loss(point)) if start is None else start
@@ -126,13 +127,16 @@ def krylov_step(
     """
     before = operator.cost
     norm = float(gradient.norm())
-    if not math.isfinite(norm) or norm == 0:
+    if norm == 0:
         return torch.zeros_like(gradient), Estimate(0.0, 0.0, "loss")
+    if not math.isfinite(norm):
+        return torch.zeros_like(gradient), Estimate(math.nan, math.nan, "loss")
     lanczos = Lanczos(operator, gradient, products)
     while not lanczos.full:
         lanczos.extend()
         if not math.isfinite(lanczos.diagonal[-1]):
-            return torch.zeros_like(gradient), Estimate(math.nan, math.nan, "loss")
+            cost = operator.cost - before
+            return torch.zeros_like(gradient), Estimate(math.nan, math.nan, "loss", cost)
     values, _, vectors = lanczos.ritz()
     floor = 1e-5 * np.abs(values).max()
     keep = values > floor
