@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 
-from thalweg.clinic.case import Case
+from thalweg.clinic.entry import Case
 from thalweg.clinic.finiteness import FINITENESS
 from thalweg.clinic.fits import FITS
 from thalweg.clinic.healthy import HEALTHY

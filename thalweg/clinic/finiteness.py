@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import curved, digits
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.interventions import rate, reinitialise, together
 from thalweg.clinic.mends import drop_bad_rows, safe_logarithm
 from thalweg.clinic.training import mlp, sharpness, train, trained
@@ -91,7 +91,7 @@ FINITENESS = (
         build=_nan_inputs,
         helps=drop_bad_rows(),
         hurts_or_not=rate(0.1),
-        mechanisms=("inputs_not_finite",),
+        mechanisms=("inputs not finite",),
     ),
     Case(
         name="blown_up",
@@ -101,7 +101,7 @@ FINITENESS = (
         build=_blown_up,
         helps=together(reinitialise, rate(0.02)),
         hurts_or_not=rate(0.02),
-        mechanisms=("weights_not_finite",),
+        mechanisms=("weights not finite",),
     ),
     Case(
         name="log_of_zero",
@@ -111,6 +111,6 @@ FINITENESS = (
         build=_log_of_zero,
         helps=together(safe_logarithm, rate(0.03)),
         hurts_or_not=rate(0.1),
-        mechanisms=("loss_not_finite",),
+        mechanisms=("loss not finite",),
     ),
 )

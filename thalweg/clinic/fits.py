@@ -1,13 +1,14 @@
 """Cases decided by data and model: too much is learnt from the data, or too little is in it."""
 
+from dataclasses import replace
 from statistics import mean
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import Split, breast_cancer, digits, flip_classes, rings
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.interventions import adam, decay, larger_model, nudge, restarts
 from thalweg.clinic.mends import informative_inputs
 from thalweg.clinic.training import mlp, settle, train, trained
@@ -96,7 +97,7 @@ def _shuffled_labels(draw: Draw) -> Task:
     data = _pooled(draw.generator, draw.integer(1000, 1400))
     order = torch.randperm(len(data.train[1]), generator=draw.generator)
     data = data._replace(train=(data.train[0], data.train[1][order]))
-    return _settled(draw, nn.Linear(16, 10), data)
+    return replace(_settled(draw, nn.Linear(16, 10), data), history=None)
 
 
 def _noise_inputs(draw: Draw) -> Task:
@@ -157,7 +158,7 @@ FITS = (
         build=_shuffled_labels,
         helps=informative_inputs,
         hurts_or_not=restarts(3),
-        mechanisms=("labels_without_signal",),
+        mechanisms=("labels without signal",),
     ),
     Case(
         name="noise_inputs",
@@ -167,7 +168,7 @@ FITS = (
         build=_noise_inputs,
         helps=informative_inputs,
         hurts_or_not=restarts(3),
-        mechanisms=("labels_without_signal",),
+        mechanisms=("labels without signal",),
     ),
     Case(
         name="constant_inputs",
@@ -177,7 +178,7 @@ FITS = (
         build=_constant_inputs,
         helps=informative_inputs,
         hurts_or_not=adam(0.003),
-        mechanisms=("constant_inputs", "constant_output"),
+        mechanisms=("constant inputs", "constant output"),
     ),
     Case(
         name="line_on_rings",

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import curved, digits
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.interventions import nothing, nudge, rate
 from thalweg.clinic.training import mlp, trained
 from thalweg.diagnose.cause import Cause

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import Split, one_column, split
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.hessian import dense_hessian
 from thalweg.clinic.interventions import nudge, restarts
 from thalweg.clinic.training import mlp, settle, sharpness, train

@@ -92,18 +92,18 @@ def _good(examples: tuple[Tensor, Tensor], bound: float) -> tuple[Tensor, Tensor
     rows = inputs.flatten(1)
     if targets.is_floating_point():
         rows = torch.cat([rows, targets.flatten(1)], 1)
-    keep = (rows.abs() < bound).all(1)  # NaN compares as False
+    keep = rows.norm(dim=1) < bound  # NaN compares as False
     return inputs[keep], targets[keep]
 
 
 def drop_bad_rows(bound: float = 1e6) -> Intervention:
-    """Examples out of which a number is not finite, or beyond ``bound``, are left out."""
+    """Examples that hold a number that is not finite, or are longer than ``bound``, are left out."""
 
     def apply(task: Task, generator: torch.Generator) -> Task:
         test = None if task.test is None else _good(task.test, bound)
         return replace(task, train=_good(task.train, bound), test=test)
 
-    return Intervention(f"no example beyond {bound:g}", apply)
+    return Intervention(f"no example longer than {bound:g}", apply)
 
 
 def _scale_inputs(task: Task, generator: torch.Generator) -> Task:

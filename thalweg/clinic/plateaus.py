@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import breast_cancer, digits
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.interventions import nudge, reinitialise
 from thalweg.clinic.training import linear_layers, mlp, train, trained
 from thalweg.diagnose.cause import Cause
@@ -37,15 +37,15 @@ def _dead_relu(draw: Draw) -> Task:
     model = mlp((64, draw.integer(12, 20), 10))
     with torch.no_grad():
         linear_layers(model)[0].bias.sub_(draw.uniform(15.0, 30.0))
-    return trained(
+    task = trained(
         model,
         cross_entropy,
         digits(draw.generator, draw.integer(600, 1200)),
         torch.optim.SGD(model.parameters(), lr=draw.uniform(0.2, 0.4)),
         steps=draw.integer(400, 600),
-        batch_size=None,
         generator=draw.generator,
     )
+    return replace(task, history=None)
 
 
 def _dead_after_high_rate(draw: Draw) -> Task:
@@ -95,7 +95,7 @@ PLATEAUS = (
         helps=reinitialise,
         hurts_or_not=nudge(0.1),
         steps=300,
-        mechanisms=("saturated_units", "constant_output"),
+        mechanisms=("saturated units", "constant output"),
     ),
     Case(
         name="dead_relu",
@@ -105,7 +105,7 @@ PLATEAUS = (
         build=_dead_relu,
         helps=reinitialise,
         hurts_or_not=nudge(0.1),
-        mechanisms=("dead_units", "constant_output"),
+        mechanisms=("dead units", "constant output"),
     ),
     Case(
         name="dead_after_high_rate",
@@ -116,7 +116,7 @@ PLATEAUS = (
         helps=reinitialise,
         hurts_or_not=nudge(0.1),
         steps=300,
-        mechanisms=("dead_units", "constant_output"),
+        mechanisms=("dead units", "constant output"),
     ),
     Case(
         name="saturated_output",
@@ -126,6 +126,6 @@ PLATEAUS = (
         build=_saturated_output,
         helps=reinitialise,
         hurts_or_not=nudge(0.1),
-        mechanisms=("saturated_units", "constant_output"),
+        mechanisms=("saturated units", "constant output"),
     ),
 )

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import breast_cancer, curved, digits, flip_classes, linear_made
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.interventions import constant_rate, rate
 from thalweg.clinic.training import mlp, settle, sharpness, trained
 from thalweg.diagnose.cause import Cause

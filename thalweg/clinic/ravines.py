@@ -1,11 +1,13 @@
 """Cases in a ravine: steep walls hold the rate down, and the floor barely slopes."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import Split, linear_made
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.interventions import momentum, rate
 from thalweg.clinic.mends import centre_inputs, scale_inputs
 from thalweg.clinic.training import sharpness, trained
@@ -31,7 +33,7 @@ def _unscaled_columns(draw: Draw) -> Task:
     with torch.no_grad():
         model.weight.zero_()
     lr = draw.uniform(0.5, 0.9) * 2 / sharpness(model, mse_loss, data.train)
-    return trained(
+    task = trained(
         model,
         mse_loss,
         data,
@@ -39,6 +41,7 @@ def _unscaled_columns(draw: Draw) -> Task:
         steps=draw.integer(400, 600),
         generator=draw.generator,
     )
+    return replace(task, history=None)
 
 
 def _ill_conditioned(draw: Draw) -> Task:

@@ -1,11 +1,13 @@
 """Cases at a saddle: the gradient is all but zero, and negative curvature leads down."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import curved, digits, linear_made
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.hessian import dense_hessian
 from thalweg.clinic.interventions import nudge, rate
 from thalweg.clinic.training import linear_layers, mlp, settle, sharpness, trained
@@ -48,7 +50,7 @@ def _factorisation(draw: Draw) -> Task:
         nn.Linear(columns, rank, bias=False), nn.Linear(rank, outputs, bias=False)
     )
     _scale(model, draw.log_uniform(1e-10, 1e-9))
-    return trained(
+    task = trained(
         model,
         mse_loss,
         data,
@@ -56,6 +58,7 @@ def _factorisation(draw: Draw) -> Task:
         steps=draw.integer(10, 30),
         generator=draw.generator,
     )
+    return replace(task, test=None)
 
 
 def _make_equal(first: nn.Linear, last: nn.Linear) -> None:

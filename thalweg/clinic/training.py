@@ -63,6 +63,7 @@ def train(
         if stop is not None and stop(history):
             break
     optimizer.zero_grad()
+    model.zero_grad()  # the optimizer may hold others
     return history
 
 

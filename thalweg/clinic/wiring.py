@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.case import Case, Draw
 from thalweg.clinic.data import digits, linear_made
+from thalweg.clinic.entry import Case, Draw
 from thalweg.clinic.interventions import rate
 from thalweg.clinic.mends import (
     drop_softmax,
@@ -158,7 +158,7 @@ WIRING = (
         build=_stale_optimizer,
         helps=hold_every_parameter,
         hurts_or_not=rate(10),
-        mechanisms=("optimizer_misses_parameters",),
+        mechanisms=("optimizer of another model",),
     ),
     Case(
         name="replaced_head",
@@ -168,7 +168,7 @@ WIRING = (
         build=_replaced_head,
         helps=hold_every_parameter,
         hurts_or_not=rate(0.1),
-        mechanisms=("optimizer_misses_parameters",),
+        mechanisms=("parameters the optimizer does not hold",),
     ),
     Case(
         name="softmax_twice",
@@ -178,7 +178,7 @@ WIRING = (
         build=_softmax_twice,
         helps=drop_softmax,
         hurts_or_not=rate(0.1),
-        mechanisms=("softmax_before_cross_entropy",),
+        mechanisms=("softmax before cross-entropy",),
     ),
     Case(
         name="frozen_layers",
@@ -189,7 +189,7 @@ WIRING = (
         helps=unfreeze,
         hurts_or_not=rate(0.1),
         steps=300,
-        mechanisms=("frozen_parameters",),
+        mechanisms=("frozen parameters",),
     ),
     Case(
         name="left_in_eval",
@@ -199,7 +199,7 @@ WIRING = (
         build=_left_in_eval,
         helps=train_mode,
         hurts_or_not=rate(0.1),
-        mechanisms=("left_in_eval",),
+        mechanisms=("evaluation mode",),
     ),
     Case(
         name="held_twice",
@@ -210,7 +210,7 @@ WIRING = (
         helps=hold_every_parameter,
         hurts_or_not=rate(1.5),
         steps=60,
-        mechanisms=("held_twice",),
+        mechanisms=("parameters held twice",),
     ),
     Case(
         name="targets_from_one",
@@ -220,6 +220,6 @@ WIRING = (
         build=_targets_from_one,
         helps=shift_targets,
         hurts_or_not=rate(0.1),
-        mechanisms=("targets_outside_classes",),
+        mechanisms=("targets outside the classes",),
     ),
 )

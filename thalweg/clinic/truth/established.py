@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from thalweg.clinic.case import Case
+from thalweg.clinic.entry import Case
 from thalweg.clinic.truth import ground, motion
 from thalweg.clinic.truth.check import Check
 from thalweg.diagnose.cause import Cause

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from thalweg.clinic.case import Case
+from thalweg.clinic.entry import Case
 from thalweg.clinic.interventions import Intervention, full_batch, nudge, objective, rate
 from thalweg.clinic.training import sharpness
 from thalweg.clinic.truth.check import Check
@@ -174,13 +174,13 @@ def spikes(case: Case, task: Task, seed: int) -> list[Check]:
     """Rare jumps in the history and in the continuation; the change takes their damage away."""
     history = torch.tensor([float(value) for value in task.history or ()])
     jumps = int((history > 8 * history.median()).sum())
-    own = continued(task, steps=case.steps, seed=seed, looks=50, typical=True)
-    mended = continued(task, case.helps, steps=case.steps, seed=seed, looks=50, typical=True)
-    other = continued(task, case.hurts_or_not, steps=case.steps, seed=seed, looks=50, typical=True)
+    own = continued(task, steps=case.steps, seed=seed, looks=100, typical=True)
+    mended = continued(task, case.helps, steps=case.steps, seed=seed, looks=100, typical=True)
+    other = continued(task, case.hurts_or_not, steps=case.steps, seed=seed, looks=100, typical=True)
     losses = torch.tensor(own.losses)
     again = int((losses > 8 * losses.median()).sum())
-    halves = [mean(run.typical[len(run.typical) // 2 :]) for run in (own, mended, other)]
-    told = f"typical loss {halves[0]:.4g}, mended {halves[1]:.4g}, other {halves[2]:.4g}"
+    typical = [mean(run.typical) for run in (own, mended, other)]
+    told = f"typical loss {typical[0]:.4g}, mended {typical[1]:.4g}, other {typical[2]:.4g}"
     return [
         Check(
             "the history jumps now and then",
@@ -188,8 +188,8 @@ def spikes(case: Case, task: Task, seed: int) -> list[Check]:
             f"{jumps} of {len(history)} losses above 8 medians",
         ),
         Check("it goes on jumping", again >= 2, f"{again} of {len(losses)}"),
-        Check(f"{case.helps} takes the damage away", halves[1] < 0.7 * halves[0], told),
-        Check(f"{case.hurts_or_not} does not", halves[2] > 0.8 * halves[0], told),
+        Check(f"{case.helps} takes the damage away", typical[1] < 0.7 * typical[0], told),
+        Check(f"{case.hurts_or_not} does not", typical[2] > 0.8 * typical[0], told),
     ]
 
 

@@ -29,7 +29,7 @@ class Case:
         helps: the change that must help, by the experiment of :mod:`thalweg.clinic.truth`.
         hurts_or_not: the change that must not help.
         steps: length of the user's own run that the experiment continues with.
-        mechanisms: names of the mechanisms expected beside the cause.
+        mechanisms: names of the mechanisms expected among those beside the cause.
     """
 
     name: str
