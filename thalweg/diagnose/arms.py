@@ -2,6 +2,8 @@
 
 import math
 
+import torch
+
 from thalweg.diagnose.continuation import continued
 from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.history import jumps
@@ -38,17 +40,17 @@ def take_continuation(e: Examination) -> None:
             factors["raised_rate"] = min(
                 factors["raised_rate"], 0.05 * typical / max(e.view.rate, 1e-30)
             )
+    level: float | None = None
     for name, factor in factors.items():
         if name == "raised_rate" and factor < 1.5:
             continue
         e.tick(f"continuation: {name.replace('_', ' ')}")
         training = e.training()
-        for group in training.optimizer.param_groups:
-            group["lr"] *= factor
         if factor != 1.0:
-            training.schedule = None
+            _scale_rate(training.optimizer, factor)
         test = e.test if name == "unchanged" else None
-        run = continued(training, e.objective, steps=steps, start=start, test=test)
+        run = continued(training, e.objective, steps=steps, start=start, level=level, test=test)
+        level = run.level if name == "unchanged" and run.finite else level
         e.add_fall(f"{name}_fall", run.fall.value, run.fall.error, run.cost)
         e.curves[f"continuation_{name}"] = run.curve()
         e.lowest = min(e.lowest, *(v for v in run.losses if math.isfinite(v)))
@@ -75,3 +77,20 @@ def take_continuation(e: Examination) -> None:
     if "raised_rate" in factors:
         e.add("raised_by", Estimate(factors["raised_rate"]), charge=False)
     e.add("continuation_steps", Estimate(float(steps), unit="steps"), charge=False)
+
+
+def _scale_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Every step at ``factor`` times the rate that the schedule says, which goes on as it was."""
+    kept: list[float] = []
+
+    def before(which: torch.optim.Optimizer, *_: object) -> None:
+        kept[:] = [group["lr"] for group in which.param_groups]
+        for group in which.param_groups:
+            group["lr"] = group["lr"] * factor
+
+    def after(which: torch.optim.Optimizer, *_: object) -> None:
+        for group, rate in zip(which.param_groups, kept, strict=True):
+            group["lr"] = rate
+
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)

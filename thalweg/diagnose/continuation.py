@@ -35,8 +35,8 @@ class Continuation:
     """A run that went on for a while from the user's state.
 
     Attributes:
-        fall: the loss over the first two looks less that over the last four, with the standard error
-            that their scatter gives; minus infinity where the loss ceased to be finite.
+        fall: the level at the start less that over the last four looks, with the standard error that
+            their scatter gives; minus infinity where the loss ceased to be finite.
         losses: the loss over all the examples at each look, the start's first.
         test_losses: the same of held-out loss; empty without test data.
         batch_losses: of every step.
@@ -58,6 +58,11 @@ class Continuation:
         return all(map(math.isfinite, self.losses)) and all(map(math.isfinite, self.batch_losses))
 
     @property
+    def level(self) -> float:
+        """The level at the start: the mean of the first two looks."""
+        return (self.losses[0] + self.losses[1]) / 2
+
+    @property
     def late(self) -> float:
         """The fall over the last quarter, between two pairs of neighbouring looks."""
         last = self.losses[-LAST:]
@@ -71,7 +76,7 @@ class Continuation:
 
     def test_fall(self) -> Estimate:
         """The fall of the held-out loss, as :attr:`fall` is of the training loss."""
-        return _fall(list(self.test_losses), 0.0)
+        return _fall(list(self.test_losses), 0.0, None)
 
     def curve(self) -> Curve:
         """The loss over the steps."""
@@ -92,6 +97,7 @@ def continued(
     *,
     steps: int,
     start: float,
+    level: float | None = None,
     test: Examples | None = None,
     each: Callable[[], None] = lambda: None,
 ) -> Continuation:
@@ -101,6 +107,8 @@ def continued(
         training: a fork, advanced here.
         objective: what the loss is measured with.
         start: its value where the fork stands.
+        level: of the start, that arms are compared by; by default the mean of ``start`` and the loss
+            after one step, so that a run which alternates between two values is not judged by one.
         test: held-out examples to look at too.
         each: called after each look, for a progress bar.
     """
@@ -122,7 +130,7 @@ def continued(
     shown += LOSS_COST * len(tests) * (len(test) / training.population if test else 0.0)
     spent = training.cost - cost + shown
     return Continuation(
-        _fall(losses, spent),
+        _fall(losses, spent, level),
         tuple(losses),
         tuple(tests),
         tuple(training.losses),
@@ -132,16 +140,18 @@ def continued(
     )
 
 
-def _fall(losses: list[float], cost: float) -> Estimate:
-    """Mean of the first two looks less that of the last four; error from the scatter of the rest.
+def _fall(losses: list[float], cost: float, level: float | None) -> Estimate:
+    """The level at the start less the mean of the last looks; error from the scatter of those.
 
-    The scatter is taken about a straight line through the last looks, as a steady fall is no noise.
+    The scatter is taken about a straight line, as a steady fall is no noise.
     """
     if not all(map(math.isfinite, losses)):
         return Estimate(-math.inf, 0.0, "loss", cost)
-    first, last = np.array(losses[:2]), np.array(losses[-LAST:])
+    if level is None:
+        level = (losses[0] + losses[1]) / 2
+    last = np.array(losses[-LAST:])
     place = np.arange(len(last)) - (len(last) - 1) / 2
     slope = float(place @ last) / float(place @ place)
     scatter = float(((last - last.mean() - slope * place) ** 2).sum()) / max(1, len(last) - 2)
-    error = math.sqrt(scatter * (1 / len(first) + 1 / len(last)))
-    return Estimate(float(first.mean() - last.mean()), error, "loss", cost)
+    error = math.sqrt(scatter * (1 / 2 + 1 / len(last)))
+    return Estimate(level - float(last.mean()), error, "loss", cost)

@@ -112,11 +112,23 @@ def take_stability(e: Examination, hessian: Hessian) -> None:
     e.add("stability", Estimate(factor * top.value, factor * top.error))
 
 
+def _within_reach(e: Examination) -> float:
+    """How far the loss may have to fall, as far as that is known before any descent.
+
+    Down to the best constant predictor or up from there, or the fall of the history; where neither
+    is known the loss itself, the only case in which its zero counts.
+    """
+    start = e.estimates["loss"].value
+    tops = [e.estimates[n].value for n in ("constant_loss", "history_start") if n in e.estimates]
+    known = [abs(start - top) for top in tops if math.isfinite(top)]
+    return max(e.scale().value, *(known or [abs(start)]))
+
+
 def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
     """The largest falls measured along the gradient, a Krylov step and negative curvature."""
     e.tick("drops along gradient and curvature")
     start = e.estimates["loss"].value
-    worth = 0.3 * max(abs(start), e.scale().value)
+    worth = 0.3 * _within_reach(e)
     reach = float(slope.norm() * fan_in_scales(e.task.model).norm())
     e.add_fall("gradient_reach", reach, 0.0, 0.0)
     squared = float(slope @ slope)
