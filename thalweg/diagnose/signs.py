@@ -62,26 +62,30 @@ def falls(evidence: Evidence) -> float:
 
 
 def still(evidence: Evidence) -> float:
-    """Neither the run at any rate nor descent from here goes down."""
-    names = ("unchanged_fall", "lower_rate_fall", "raised_rate_fall", "descent_fall")
+    """The run goes nowhere at any rate, nor does descent from here, unless it begins with no slope.
+
+    Without a slope, descent that lets its step grow leaves a saddle as a nudge does.
+    """
     if "descent_fall" not in evidence:
         return 0.0
     bounce = Estimate(evidence.measured("unchanged_fall").error)
+    arms = ("unchanged_fall", "lower_rate_fall", "raised_rate_fall")
     return min(
         t.below(bounce, t.WORTH),
-        *(t.below(steady(evidence, n), t.STILL) for n in names if n in evidence),
+        *(t.below(steady(evidence, n), t.STILL) for n in arms if n in evidence),
+        t.either(t.below(steady(evidence, "descent_fall"), t.STILL), no_slope(evidence)),
     )
 
 
 def way_down(evidence: Evidence) -> float:
-    """From where the run stands still, negative curvature or a nudge leads down."""
-    drops = [evidence.measured(name) for name in ("curvature_drop", "nudge_fall")]
-    return max(t.above(drop, t.SADDLE_DROP) for drop in drops)
+    """From where the run stands still, negative curvature, a nudge or descent leads down."""
+    names = ("curvature_drop", "nudge_fall", "descent_fall")
+    return max(t.above(evidence.measured(name), t.SADDLE_DROP) for name in names)
 
 
 def curvature_leads(evidence: Evidence) -> float:
-    """The run hardly falls, while negative curvature leads down several times further than descent."""
-    names = ("unchanged_fall", "lower_rate_fall", "descent_fall", "gradient_drop", "krylov_drop")
+    """The run hardly falls, and negative curvature leads down several times further than the slope."""
+    names = ("unchanged_fall", "lower_rate_fall", "gradient_drop", "krylov_drop")
     others = max((evidence.value(n) for n in names if n in evidence), default=math.nan)
     drop = evidence.measured("curvature_drop")
     return t.both(

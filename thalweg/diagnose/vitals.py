@@ -9,7 +9,7 @@ from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.ground import take_drops, take_eigenvalues, take_noise, take_stability
 from thalweg.diagnose.history import history_evidence
 from thalweg.diagnose.probes import CLEAR, escape, nudge
-from thalweg.diagnose.thresholds import STILL
+from thalweg.diagnose.thresholds import REACH, STILL
 from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.measure.descent import descend_from
 from thalweg.measure.steps import loss_and_error
@@ -55,9 +55,11 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
 
 
 def stands_still(e: Examination) -> bool:
-    """Whether neither the run, at any rate, nor descent from here falls by a share worth having."""
+    """Whether neither the run, at any rate, nor descent down a slope falls by a share worth having."""
     scale = e.scale().value
-    names = ("unchanged_fall", "lower_rate_fall", "raised_rate_fall", "descent_fall")
+    names = ["unchanged_fall", "lower_rate_fall", "raised_rate_fall"]
+    if e.falls["gradient_reach"].value > REACH * scale:
+        names.append("descent_fall")
     falls = [e.falls[name].value for name in names if name in e.falls]
     return max(falls, default=0.0) < STILL * scale
 
