@@ -17,6 +17,7 @@ __all__ = [
     "clip",
     "constant_rate",
     "decay",
+    "decay_of",
     "fork",
     "full_batch",
     "larger_model",
@@ -46,6 +47,11 @@ def fork(task: Task) -> Task:
     """The same state in objects of its own: model, optimizer with its state, and schedule."""
     model, optimizer, schedule = copy.deepcopy((task.model, task.optimizer, task.schedule))
     return replace(task, model=model, optimizer=optimizer, schedule=schedule)
+
+
+def decay_of(task: Task) -> float:
+    """The weight decay of the optimizer's first group."""
+    return task.optimizer.param_groups[0].get("weight_decay", 0.0)
 
 
 def objective(task: Task) -> float:
@@ -131,8 +137,7 @@ def adam(lr: float) -> Intervention:
     """Adam at rate ``lr`` in place of the user's optimizer, with its weight decay."""
 
     def apply(task: Task, generator: torch.Generator) -> Task:
-        kept = task.optimizer.param_groups[0].get("weight_decay", 0.0)
-        optimizer = torch.optim.Adam(task.model.parameters(), lr=lr, weight_decay=kept)
+        optimizer = torch.optim.Adam(task.model.parameters(), lr=lr, weight_decay=decay_of(task))
         return replace(task, optimizer=optimizer, schedule=None)
 
     return Intervention(f"Adam {lr:g}", apply)
@@ -193,11 +198,10 @@ def restarts(count: int) -> Intervention:
 
     def apply(task: Task, generator: torch.Generator) -> Task:
         assert task.loss is not None
-        weight_decay = task.optimizer.param_groups[0].get("weight_decay", 0.0)
         found: list[tuple[float, dict[str, Tensor]]] = []
         for _ in range(count):
             _reinitialise(task, generator)
-            settle(task.model, task.loss, task.train, decay=weight_decay, steps=300)
+            settle(task.model, task.loss, task.train, decay=decay_of(task), steps=300)
             value = objective(task)
             if math.isfinite(value):
                 found.append((value, copy.deepcopy(task.model.state_dict())))

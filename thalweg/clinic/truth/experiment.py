@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from thalweg.clinic.interventions import Intervention, fork, nothing, objective
+from thalweg.clinic.interventions import Intervention, decay_of, fork, nothing, objective
 from thalweg.clinic.training import batches, settle
 from thalweg.task import Task
 
@@ -101,6 +101,5 @@ def settled(task: Task, change: Intervention, *, seed: int, steps: int = 500) ->
     """The objective where L-BFGS in float64 ends after the change."""
     own = change.apply(fork(task), torch.Generator().manual_seed(seed))
     assert own.loss is not None
-    decay = own.optimizer.param_groups[0].get("weight_decay", 0.0)
-    settle(own.model, own.loss, own.train, decay=decay, steps=steps)
+    settle(own.model, own.loss, own.train, decay=decay_of(own), steps=steps)
     return objective(own)

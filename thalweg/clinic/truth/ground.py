@@ -7,7 +7,16 @@ import torch
 
 from thalweg.clinic.entry import Case
 from thalweg.clinic.hessian import dense_hessian
-from thalweg.clinic.interventions import fork, nothing, nudge, objective, rate, reinitialise
+from thalweg.clinic.interventions import (
+    decay,
+    decay_of,
+    fork,
+    nothing,
+    nudge,
+    objective,
+    rate,
+    reinitialise,
+)
 from thalweg.clinic.truth.check import Check
 from thalweg.clinic.truth.experiment import continued, fall, mean, settled, test_loss
 from thalweg.task import Task
@@ -40,8 +49,7 @@ class Ground:
 
 def _ground(task: Task) -> Ground:
     assert task.loss is not None
-    decay = task.optimizer.param_groups[0].get("weight_decay", 0.0)
-    slope, hessian = dense_hessian(task.model, task.loss, task.train, decay=decay)
+    slope, hessian = dense_hessian(task.model, task.loss, task.train, decay=decay_of(task))
     return Ground(float(slope.norm()), torch.linalg.eigvalsh(hessian))
 
 
@@ -111,7 +119,12 @@ def _stationary(task: Task, ground: Ground) -> list[Check]:
 
 def minimum(case: Case, task: Task, seed: int) -> list[Check]:
     """Stationary, positive, and neither noise followed by descent nor a restart ends lower."""
-    checks = _stationary(task, _ground(task))
+    ground = _ground(task)
+    checks = _stationary(task, ground)
+    if decay_of(task):
+        alone = _ground(decay(0.0).apply(fork(task), torch.Generator())).slope
+        told = f"|gradient| {alone:.1e} alone, {ground.slope:.1e} with its decay"
+        checks.append(Check("the loss alone still slopes", alone > 1e3 * ground.slope, told))
     here, size = objective(task), _weight_size(task)
     ends = [settled(task, nudge(k * size), seed=seed) for k in (0.1, 0.3, 1.0, 3.0)]
     ends += [settled(task, reinitialise, seed=10 * seed + k) for k in range(6)]
