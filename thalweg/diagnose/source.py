@@ -10,7 +10,9 @@ import torch
 from thalweg.diagnose.history import history_estimates
 from thalweg.errors import FolderError, UsageError
 from thalweg.estimate import Evidence
+from thalweg.record.checkpoint import REST
 from thalweg.record.folder import RunFolder, read_weights
+from thalweg.record.weights import read_plain
 from thalweg.task import Task
 
 __all__ = ["HistoryOnly", "task_of"]
@@ -39,7 +41,7 @@ def task_of(
         found = source
     elif isinstance(source, str | Path):
         return _of_folder(Path(source), task, checkpoint)
-    elif callable(source):
+    elif callable(source) and not isinstance(source, torch.nn.Module):
         found = source()
         if not isinstance(found, Task):
             raise UsageError(f"the factory must return a Task, but returned {type(found).__name__}")
@@ -67,7 +69,10 @@ def _of_folder(path: Path, task: Task | None, checkpoint: str | Path | None) -> 
     if step is None:
         return task
     task = _copied(task)
-    run.load_checkpoint(step, task.model, task.optimizer)
+    kept = read_plain(run.checkpoint_path(step) / REST)
+    has_schedule = isinstance(kept, dict) and kept.get("scheduler") is not None
+    schedule = task.schedule if has_schedule else None
+    run.load_checkpoint(step, task.model, task.optimizer, schedule)
     return task
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes import RULES
 from thalweg.diagnose.checks import check_state, check_wiring
-from thalweg.diagnose.examination import Examination
+from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.finding import Finding, Mechanism
 from thalweg.diagnose.source import task_of
 from thalweg.diagnose.vitals import take_vitals
@@ -67,10 +67,9 @@ def diagnose(
     Raises:
         UsageError: an argument breaks a rule, or the task cannot be evaluated.
     """
-    if not (isinstance(budget, int | float) and budget > 0 and math.isfinite(budget)):
-        raise UsageError(f"budget must be a number above 0, not {budget!r}")
-    if share is not None and not (share > 0 and math.isfinite(share)):
-        raise UsageError(f"share must be a number above 0, not {share!r}")
+    for argument, value in (("budget", budget), ("share", 1.0 if share is None else share)):
+        if not (isinstance(value, int | float) and value > 0 and math.isfinite(value)):
+            raise UsageError(f"{argument} must be a number above 0, not {value!r}")
     found = task_of(source, task=task, checkpoint=checkpoint)
     if not isinstance(found, Task):
         return judge(found.evidence, notes=found.notes, name=found.name)
@@ -190,7 +189,7 @@ def _faults(wiring: tuple[Mechanism, ...]) -> dict[str, Estimate]:
 
 
 def _share_of_run(e: Examination, share: float) -> float:
-    steps = e.task.steps or len(getattr(e.task.history, "steps", e.task.history or ()))
+    steps = e.task.steps or len(plain_history(e.task.history))
     if not steps:
         raise UsageError("share needs task.steps or a history, to know what the run computes")
     return share * steps * e.batch_size / e.population
