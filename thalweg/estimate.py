@@ -170,7 +170,7 @@ def rounded(value: float, error: float, digits: int = DIGITS) -> tuple[str, str]
     if round(value / 10.0**place) == 0:
         return "0", number(error, 1)
     largest = math.floor(math.log10(max(abs(value), error)))
-    exponent = largest if largest < -4 or largest > 5 else 0
+    exponent = largest if largest < -4 or largest > 5 or place < -6 else 0
     suffix, places = f"e{exponent}" if exponent else "", max(0, exponent - place)
     texts = (round(v / 10.0**place) * 10.0 ** (place - exponent) for v in (value, error))
     first, second = (f"{v:.{places}f}{suffix}" for v in texts)

@@ -11,6 +11,7 @@ from tests.show import samples
 from thalweg.diagnose import thresholds
 from thalweg.estimate import Estimate
 from thalweg.show.catalogue import VITALS, Scale, Vital
+from thalweg.show.content import evidence_tables
 from thalweg.show.gauge import gauge_svg, gauges
 from thalweg.show.vitals import THRESHOLDS, in_order, read, vital
 
@@ -64,6 +65,13 @@ def test_what_is_not_a_number_has_no_zone_and_no_gauge() -> None:
     undefined = read(vital("step"), Estimate(math.nan))
     assert undefined is not None and undefined.word == "undefined here"
     assert gauges(samples.not_finite()) == []
+
+
+def test_what_is_undefined_has_a_dash_and_its_reason() -> None:
+    rows = {row.key: row.cells for t in evidence_tables(samples.saddle()) for row in t.rows}
+    assert rows["step"] == ("step", "-", "", "undefined here")
+    full_batch = read(vital("gradient_signal"), Estimate(math.inf))
+    assert full_batch is not None and full_batch.word == "full batches have no noise"
 
 
 def test_only_what_was_measured_has_a_gauge() -> None:

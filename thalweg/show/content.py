@@ -134,7 +134,10 @@ def evidence_tables(finding: Finding, thresholds: Mapping[str, float] = THRESHOL
             sign, estimate = vital(name), finding.evidence[name]
             reading = read(sign, estimate, thresholds)
             value, error, unit = shown(estimate, share=sign.share)
-            cells = (clean(sign.label), value, _with_unit(error, unit), reading_text(sign, reading))
+            said = reading_text(sign, reading)
+            if not math.isfinite(estimate.value) and said == sign.undefined != "":
+                value = "-"
+            cells = (clean(sign.label), value, _with_unit(error, unit), said)
             tone = "calm" if reading is None else reading.tone
             rows.append(Row(cells, tone=tone, marked=group.relied_on, key=name))
         tables.append(Table(group.title, tuple(rows), group.folded))
@@ -186,7 +189,8 @@ def finding_blocks(finding: Finding, thresholds: Mapping[str, float] = THRESHOLD
     if finding.mechanisms:
         blocks.append(Heading("Mechanisms", "seen beside the cause"))
         for mechanism in finding.mechanisms:
-            blocks.append(Item("-", clean(mechanism.name), clean(mechanism.sentence)))
+            said = "" if mechanism.sentence == finding.sentence else clean(mechanism.sentence)
+            blocks.append(Item("-", clean(mechanism.name), said))
             if mechanism.line:
                 blocks.append(Code(clean(mechanism.line), "mend it"))
     blocks += _evidence_blocks(finding, thresholds)

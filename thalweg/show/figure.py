@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from thalweg.diagnose.finding import Finding
 from thalweg.errors import UsageError
@@ -37,6 +38,7 @@ _AHEAD = (
     ("continuation_raised_rate", "raised rate", RAISED, "solid"),
     ("continuation_test", "held-out loss, unchanged", HELD_OUT, "dash"),
 )
+_HELD_OUT = "continuation_test"
 
 
 def finite(values: Sequence[float]) -> list[float | None]:
@@ -90,7 +92,7 @@ def loss_history(finding: Finding) -> go.Figure:
 def continuations(finding: Finding) -> go.Figure:
     """The user's run continued from here: unchanged, at a lower rate and at a raised one.
 
-    With the held-out loss of the unchanged run, where there is one.
+    With the held-out loss of the unchanged run below it, where there is one.
 
     Raises:
         UsageError: the finding has no curve ``continuation_...``.
@@ -99,15 +101,21 @@ def continuations(finding: Finding) -> go.Figure:
     found = [entry for entry in _AHEAD if entry[0] in curves]
     if not found:
         raise UsageError("finding must have a curve continuation_unchanged; it was not measured")
-    figure = go.Figure(
-        [
-            _line(curves[name], title, colour, dash=dash, marks=True)
-            for name, title, colour, dash in found
-        ]
+    parts = [[e for e in found if e[0] != _HELD_OUT], [e for e in found if e[0] == _HELD_OUT]]
+    parts = [part for part in parts if part]
+    heights = {1: [1.0], 2: [0.66, 0.34]}[len(parts)]
+    figure = make_subplots(
+        rows=len(parts), shared_xaxes=True, row_heights=heights, vertical_spacing=0.07
     )
-    first = curves[found[0][0]]
-    styled(figure, first.x_name, first.y_name)
-    return _scaled(figure, [value for name, *_ in found for value in curves[name].y])
+    for row, part in enumerate(parts, 1):
+        for name, title, colour, dash in part:
+            line = _line(curves[name], title, colour, dash=dash, marks=True)
+            figure.add_trace(line, row=row, col=1)
+    styled(figure, "", "", height=340 if len(parts) == 1 else 460)
+    for row, part in enumerate(parts, 1):
+        figure.update_yaxes(title_text=label(curves[part[0][0]].y_name), row=row)
+        _scaled(figure, [value for name, *_ in part for value in curves[name].y], row=row)
+    return figure.update_xaxes(title_text=label(curves[found[0][0]].x_name), row=len(parts))
 
 
 def _curve(finding: Finding, name: str) -> Curve:
@@ -132,12 +140,16 @@ def _line(
     )
 
 
-def _scaled(figure: go.Figure, values: Sequence[float]) -> go.Figure:
+def _scaled(figure: go.Figure, values: Sequence[float], row: int | None = None) -> go.Figure:
     """A logarithmic axis for losses that span decades, a range of some width for level ones."""
     if _wants_log(values):
-        return figure.update_yaxes(type="log", tickformat="", exponentformat="power")
+        known = [value for value in values if math.isfinite(value)]
+        decades = math.ceil(math.log10(max(known) / min(known)) / 5)
+        return figure.update_yaxes(
+            type="log", tickformat="", exponentformat="power", dtick=decades, row=row
+        )
     shown = level_range(values)
-    return figure if shown is None else figure.update_yaxes(range=shown)
+    return figure if shown is None else figure.update_yaxes(range=shown, row=row)
 
 
 def _wants_log(values: Sequence[float]) -> bool:

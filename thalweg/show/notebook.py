@@ -1,8 +1,10 @@
 """Findings and races in a notebook: small static HTML, in the colours of the page around it."""
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
@@ -23,13 +25,20 @@ PAGE = Path(__file__).parent / "page"
 
 def environment() -> Environment:
     """Where the templates are; what is not Markup is escaped and loses its control characters."""
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         finalize=lambda value: clean(value) if type(value) is str else value,
     )
+    made.filters["prose"] = _prose
+    return made
+
+
+def _prose(text: str) -> Markup:
+    """A sentence, with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(clean(text)))))
 
 
 def notebook_finding(finding: Finding) -> str:

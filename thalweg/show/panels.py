@@ -63,7 +63,11 @@ def finding_sections(finding: Finding) -> list[Section]:
     ahead = [name for name in curves if name.startswith("continuation_")]
     if ahead:
         words = " ".join(
-            _spoken(curves[name], _ARMS.get(name, name.removeprefix("continuation_")))
+            _spoken(
+                curves[name],
+                _ARMS.get(name, name.removeprefix("continuation_")),
+                spanned=name == "continuation_unchanged",
+            )
             for name in (*_ARMS, *sorted(set(ahead) - set(_ARMS)))
             if name in ahead
         )
@@ -114,14 +118,19 @@ def _finite(values: Sequence[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
 
-def _spoken(curve: Curve, subject: str) -> str:
+def _spoken(curve: Curve, subject: str, *, spanned: bool = True) -> str:
     known = _finite(curve.y)
     if not known:
         return f"{subject}: nothing finite was seen."
     gaps = len(curve.y) - len(known)
     missing = f", with {gaps} of {len(curve.y)} values not finite" if gaps else ""
-    span = f" over {clean(curve.x_name)} {number(curve.x[0])} to {number(curve.x[-1])}"
-    lowest = f", lowest {number(min(known))}" if min(known) < min(known[0], known[-1]) else ""
+    span = (
+        ""
+        if not spanned
+        else f" over {clean(curve.x_name)} {number(curve.x[0])} to {number(curve.x[-1])}"
+    )
+    least = number(min(known))
+    lowest = "" if least in (number(known[0]), number(known[-1])) else f", lowest {least}"
     if number(known[0]) == number(known[-1]) and not lowest:
         return f"{subject} stayed at {number(known[0])}{span}{missing}."
     return f"{subject} went from {number(known[0])} to {number(known[-1])}{span}{lowest}{missing}."
@@ -137,7 +146,8 @@ def _down(finding: Finding) -> str:
                 "many times as long as the weights themselves."
             )
         elif math.isfinite(way.lowest):
-            said.append(f"{number(way.lowest)} {title}")
+            same = number(way.lowest) == number(start)
+            said.append(f"{'no lower' if same else number(way.lowest)} {title}")
     words = f"The lowest loss found is {' and '.join(said)}." if said else ""
     unit = ""
     if said and in_fresh_lengths(finding):

@@ -54,7 +54,8 @@ def race_losses(race: Race) -> go.Figure:
     )
     known = [value for value in everything if math.isfinite(value)]
     if known and min(known) > 0 and max(known) > 20 * min(known):
-        figure.update_yaxes(type="log")
+        decades = math.ceil(math.log10(max(known) / min(known)) / 5)
+        figure.update_yaxes(type="log", tickformat="", exponentformat="power", dtick=decades)
     return figure
 
 
@@ -124,7 +125,7 @@ def _colours(race: Race) -> dict[str, str]:
             found[arm.name] = LOWER
         elif factor != arm.name and not factor.startswith("0") and RAISED not in found.values():
             found[arm.name] = RAISED
-    others = [colour for colour in PALETTE if colour not in (UNCHANGED, *found.values())]
+    others = [colour for colour in PALETTE if colour not in (UNCHANGED, LOWER, RAISED)]
     rest = [arm.name for arm in race.arms if arm.name not in found]
     return found | {name: others[place % len(others)] for place, name in enumerate(rest)}
 

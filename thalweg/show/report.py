@@ -29,7 +29,6 @@ from thalweg.show.vitals import THRESHOLDS, vital
 from thalweg.show.wording import (
     cause_label,
     cause_tone,
-    clean,
     confidence_text,
     cost_text,
     number,
@@ -37,6 +36,8 @@ from thalweg.show.wording import (
 )
 
 __all__ = ["notebook_finding", "notebook_race", "report", "report_html"]
+
+MEND = "Mend this first"
 
 
 def report(
@@ -77,6 +78,7 @@ def report_html(
     raced = [] if race is None else race_panels(race)
     panels = [*raced, *(panel for section in sections for panel in section.panels)]
     first = _first(finding, race)
+    mended = first["name"] if first is not None and first["heading"] == MEND else ""
     script = _asset("report.js")
     library, digest = _plotly() if panels else ("", "")
     date = datetime.now().astimezone()
@@ -98,7 +100,13 @@ def report_html(
             advice=what_would_decide(finding),
             sketch=sketch(finding.cause, width=150),
             first=first,
-            other_cures=[c for c in finding.cures if first is None or c.name != first["name"]],
+            mechanisms=[m for m in finding.mechanisms if m.name != mended],
+            other_cures=[
+                c
+                for c in finding.cures
+                if (first is None or c.name != first["name"])
+                and (not mended or c.name != "mend_the_wiring")
+            ],
             gauges=gauges(finding, thresholds),
             race=race,
             judged="held-out loss" if race and race.judged_by == "test" else "final loss",
@@ -112,7 +120,7 @@ def report_html(
             others=[
                 {
                     "label": cause_label(other.cause),
-                    "sentence": clean(other.sentence),
+                    "sentence": other.sentence,
                     "confidence": confidence_text(other.confidence, other.cause),
                 }
                 for other in finding.findings
@@ -178,9 +186,9 @@ def _first(finding: Finding, race: Race | None) -> dict[str, str] | None:
     for mechanism in finding.mechanisms:
         if mechanism.explains is finding.cause and mechanism.line:
             return {
-                "heading": "Mend this first",
+                "heading": MEND,
                 "name": mechanism.name,
-                "summary": mechanism.sentence,
+                "summary": "" if mechanism.sentence == finding.sentence else mechanism.sentence,
                 "code": mechanism.line,
             }
     if not finding.cures:

@@ -61,12 +61,14 @@ def eigenvalues(finding: Finding) -> go.Figure:
         if side:
             figure.add_traces(_stems(side, label, colour, symbol, width))
     styled(figure, "", "eigenvalue of the Hessian")
+    margin = max(0.5, 2.0 - 0.3 * len(measured))
     figure.update_xaxes(
         nticks=0,
         tickformat="",
         type="category",
         categoryarray=[name for name, _ in measured],
         categoryorder="array",
+        range=[-margin, len(measured) - 1 + margin],
     )
     figure.add_hline(y=0, line={"width": 1, "color": "#8a8f98"})
     if math.isfinite(width):

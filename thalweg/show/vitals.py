@@ -58,8 +58,10 @@ def read(
     sign: Vital, estimate: Estimate, thresholds: Mapping[str, float] = THRESHOLDS
 ) -> Reading | None:
     """The zone an Estimate lies in; None for a sign without zones or in a unit they do not fit."""
+    if not math.isfinite(estimate.value) and sign.undefined:
+        return Reading(sign.undefined, "calm")
     if math.isnan(estimate.value):
-        return Reading(sign.undefined, "calm") if sign.undefined else None
+        return None
     if not sign.words or not sign.judges(estimate):
         return None
     if sign.within and abs(estimate.value) <= estimate.error:

@@ -64,6 +64,7 @@ SIGNS = (
         words=("batches are mostly noise", "batches are mostly signal"),
         tones=("watch", "good"),
         scale=Scale("log", 1e-4, 1e4),
+        undefined="full batches have no noise",
         main=True,
     ),
     Vital(

@@ -67,7 +67,7 @@ SIGNS = (
         "What a step that knows the curvature gains against the best gradient step.",
         DOWN,
         cuts=("several",),
-        words=("the gradient does nearly as well", "the gradient misleads"),
+        words=("no more than a few times the gradient's", "the gradient misleads"),
         tones=("good", "watch"),
         scale=Scale("log", 0.1, 1e5),
         main=True,
