@@ -2,17 +2,28 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from thalweg.errors import DataError
+from thalweg.objective.private import private_dataset, private_loader
+from thalweg.objective.random_state import random_state, seed_all
 
-__all__ = ["Examples", "as_batches", "batch_length"]
+__all__ = ["Examples", "batch_length", "is_stack", "repeatable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,23 +45,32 @@ class Examples:
     def of(cls, data: Any, *, name: str = "train", most: int = 65_536) -> "Examples":
         """Examples of tensors, a Dataset or a DataLoader.
 
-        What can only be iterated is read once, up to ``most`` examples, and kept.
+        What can only be iterated is read once, up to ``most`` examples, and kept. Of a loader whose
+        sampler picks or repeats examples, those of one epoch are taken. Datasets that draw (to
+        augment, say) draw the same for the same example every time; nobody else's random state
+        moves.
 
         Raises:
-            DataError: empty data, or inputs and targets of different length.
+            DataError: empty data, inputs and targets of different length, or an iterator, which would
+                be used up.
         """
         if isinstance(data, Examples):
             return data
         if isinstance(data, DataLoader):
-            if not isinstance(data.dataset, IterableDataset) and hasattr(data.dataset, "__len__"):
-                return cls._of_dataset(data.dataset, data.collate_fn, name)
-            return cls._of_batches(data, name, most)
-        if _is_tensors(data):
-            return cls._of_tensors(data, name)
-        if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+            dataset = data.dataset
+            if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+                return cls._of_batches(private_loader(data), name, most)
+            if data.batch_sampler is None:  # it gives its items as they are
+                return cls._of_batches(private_loader(data), name, most)
+            return cls._of_dataset(dataset, data.collate_fn, name, _drawn(data, most))
+        if is_stack(data):
+            return cls._of_tensors(tree_map(lambda leaf: _tensor(leaf, name), data), name)
+        if isinstance(data, IterableDataset):
+            return cls._of_batches(DataLoader(private_dataset(data), batch_size=256), name, most)
+        if isinstance(data, Dataset):
             return cls._of_dataset(data, default_collate, name)
         if isinstance(data, Iterable):
-            return cls._of_batches(data, name, most)
+            return cls._of_batches(repeatable(data, name), name, most)
         raise DataError(
             f"{name} must be (inputs, targets) tensors, a Dataset or a DataLoader, "
             f"not {type(data).__name__}"
@@ -58,9 +78,13 @@ class Examples:
 
     @classmethod
     def _of_tensors(cls, data: Any, name: str) -> "Examples":
-        data = tree_map(_tensor, data)
-        leaves = [leaf for leaf in tree_flatten(data)[0] if isinstance(leaf, Tensor)]
-        lengths = [len(leaf) if leaf.ndim else 0 for leaf in leaves]
+        data = tuple(data) if isinstance(data, list) else _plain(data)
+        arrays = [leaf for leaf in tree_flatten(data)[0] if isinstance(leaf, Tensor | np.ndarray)]
+        if any(leaf.ndim == 0 for leaf in arrays):
+            raise DataError(
+                f"{name} must have one entry for each example, but holds a single number"
+            )
+        lengths = [len(leaf) for leaf in arrays]
         if not lengths or min(lengths) == 0:
             raise DataError(f"{name} must have at least one example, but is empty")
         if len(set(lengths)) > 1:
@@ -68,25 +92,44 @@ class Examples:
                 f"{name} must have as many targets as inputs, but has lengths "
                 + " and ".join(map(str, lengths))
             )
-        if isinstance(data, list):
-            data = tuple(data)
+
+        def rows(leaf: Any, indices: Sequence[int] | slice) -> Any:
+            if isinstance(leaf, np.ndarray):
+                return leaf[indices].copy()
+            if not isinstance(leaf, Tensor):
+                return leaf
+            # A copy, as a model may write to its inputs; picked rows are one already.
+            return leaf[indices].clone() if isinstance(indices, slice) else leaf[indices]
 
         def fetch(indices: Sequence[int] | slice) -> Any:
             if not isinstance(indices, slice):
-                indices = torch.as_tensor(indices)  # pyright: ignore[reportAssignmentType]
-            return tree_map(lambda leaf: leaf[indices] if isinstance(leaf, Tensor) else leaf, data)
+                indices = torch.as_tensor(indices, dtype=torch.long)  # pyright: ignore[reportAssignmentType]
+            return tree_map(lambda leaf: rows(leaf, indices), data)
 
         return cls(lengths[0], lengths[0], fetch, data)
 
     @classmethod
-    def _of_dataset(cls, dataset: Any, collate: Callable[..., Any], name: str) -> "Examples":
-        length = len(dataset)
+    def _of_dataset(
+        cls,
+        dataset: Any,
+        collate: Callable[..., Any],
+        name: str,
+        which: Sequence[int] | None = None,
+    ) -> "Examples":
+        which = range(len(dataset)) if which is None else which
+        length = len(which)
         if length == 0:
             raise DataError(f"{name} must have at least one example, but is empty")
+        twin = private_dataset(dataset)
 
         def fetch(indices: Sequence[int] | slice) -> Any:
             chosen = range(length)[indices] if isinstance(indices, slice) else indices
-            return collate([dataset[int(i)] for i in chosen])
+            items = []
+            with random_state(0):
+                for i in chosen:  # what is drawn for an example does not depend on the others
+                    seed_all(int(i))
+                    items.append(twin[which[int(i)]])
+                return collate(items)
 
         return cls(length, length, fetch)
 
@@ -94,14 +137,23 @@ class Examples:
     def _of_batches(cls, batches: Iterable[Any], name: str, most: int) -> "Examples":
         kept: list[Any] = []
         total = 0
-        for batch in batches:
-            kept.append(batch)
-            total += batch_length(batch)
-            if total >= most:
-                break
+        with random_state(0):
+            for batch in batches:
+                kept.append(_plain(batch))
+                total += batch_length(batch)
+                if total >= most:
+                    break
         if not total:
             raise DataError(f"{name} must have at least one example, but is empty")
-        return cls._of_tensors(_joined(kept), name)
+        try:
+            joined = _joined(kept)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise DataError(
+                f"{name} must give batches whose examples have one shape, but they cannot be joined: "
+                f"{reason}"
+            ) from error
+        return cls._of_tensors(joined, name)
 
     def __len__(self) -> int:
         return self.length
@@ -131,88 +183,86 @@ class Examples:
         kept = Examples._of_tensors(batch, "the subsample")
         return Examples(kept.length, self.population, kept.fetch, kept.tensors)
 
-    def chunks(self, size: int) -> Iterator[tuple[Any, int]]:
-        """All examples in order, in batches of at most ``size``: pairs of batch and its length."""
-        for begin in range(0, self.length, size):
+    def chunks(self, size: int, *, least: int = 1) -> Iterator[tuple[Any, int]]:
+        """All examples in order, in batches of at most ``size``: pairs of batch and its length.
+
+        A last batch of fewer than ``least`` joins the one before.
+        """
+        begin = 0
+        while begin < self.length:
             end = min(begin + size, self.length)
+            if self.length - end < least:
+                end = self.length
             yield self.fetch(slice(begin, end)), end - begin
-
-
-def as_batches(data: Any, batch_size: int | None, *, name: str = "train") -> Iterable[Any]:
-    """The training batches of the user's data: a DataLoader as it is, a shuffled one for the rest.
-
-    Tensors and datasets are given in the very order of ``DataLoader(TensorDataset(x, y),
-    batch_size, shuffle=True)`` under the global random state, but tensors are indexed a batch at a
-    time, which is many times faster.
-
-    Raises:
-        DataError: a batch larger than the data.
-    """
-    if isinstance(data, DataLoader):
-        return data
-    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        length = len(data)  # pyright: ignore[reportArgumentType]
-        size = _size(batch_size, length, name)
-        return DataLoader(data, batch_size=size, shuffle=size < length)
-    if not _is_tensors(data):
-        return data
-    examples = Examples.of(data, name=name)
-    size = _size(batch_size, len(examples), name)
-    if size == len(examples):
-        return DataLoader(_Rows(examples), batch_size=None, sampler=[slice(None)])  # pyright: ignore[reportArgumentType]
-    order = torch.utils.data.RandomSampler(range(len(examples)))  # pyright: ignore[reportArgumentType]
-    return DataLoader(
-        _Rows(examples),
-        batch_size=None,
-        sampler=torch.utils.data.BatchSampler(order, size, drop_last=False),
-    )
-
-
-class _Rows(Dataset[Any]):
-    def __init__(self, examples: Examples) -> None:
-        self.examples = examples
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.examples.fetch(index)
-
-    def __len__(self) -> int:
-        return len(self.examples)
+            begin = end
 
 
 def batch_length(batch: Any) -> int:
     """Number of examples in a batch: the length of its first tensor."""
-    for leaf in tree_flatten(batch)[0]:
-        if isinstance(leaf, Tensor) and leaf.ndim:
+    for leaf in tree_flatten(_plain(batch))[0]:
+        if isinstance(leaf, Tensor | np.ndarray) and leaf.ndim:
             return len(leaf)
     raise DataError("a batch must hold at least one tensor whose first axis counts the examples")
 
 
-def _size(batch_size: int | None, length: int, name: str) -> int:
-    if batch_size is not None and batch_size > length:
-        raise DataError(
-            f"batch_size must not exceed the {length} examples of {name}, but is {batch_size}"
-        )
-    return length if batch_size is None else batch_size
-
-
-def _is_tensors(data: Any) -> bool:
+def is_stack(data: Any) -> bool:
     """Whether ``data`` is one stack of examples, not a list of batches."""
     array = Tensor | np.ndarray | Mapping
     if isinstance(data, list):
-        return len(data) > 0 and all(isinstance(part, array) for part in data)
+        stack = all(isinstance(part, array) for part in data)
+        return stack and any(isinstance(part, Tensor | np.ndarray) for part in data)
     if isinstance(data, tuple):
-        return len(data) > 0 and all(isinstance(part, array) or _is_tensors(part) for part in data)
+        return len(data) > 0 and all(isinstance(part, array) or is_stack(part) for part in data)
     return isinstance(data, array)
 
 
-def _tensor(leaf: Any) -> Any:
-    return torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
+def repeatable(data: Iterable[Any], name: str) -> Iterable[Any]:
+    """``data``, which must give its batches each time it is asked."""
+    if isinstance(data, Iterator):
+        raise DataError(
+            f"{name} must give its batches more than once, but is an iterator, which ends for good: "
+            "pass a list, a Dataset or a DataLoader"
+        )
+    return data
+
+
+def _drawn(loader: DataLoader[Any], most: int) -> Sequence[int] | None:
+    """Which examples a sampler of the user's gives in an epoch; None for all of them."""
+    plain = (SequentialSampler, RandomSampler)
+    batches = loader.batch_sampler
+    if type(batches) is BatchSampler and type(batches.sampler) in plain:
+        return None
+    twin = private_loader(loader)
+    with random_state(0):
+        if type(batches) is BatchSampler:
+            source: Iterable[Any] = twin.batch_sampler.sampler  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        else:
+            source = chain.from_iterable(twin.batch_sampler)  # pyright: ignore[reportArgumentType]
+        return sorted(int(i) for i in islice(source, most))
+
+
+def _plain(data: Any) -> Any:
+    """A mapping of a class of its own as a dict, into which torch can look."""
+    if isinstance(data, Mapping) and not isinstance(data, dict):
+        return {key: _plain(value) for key, value in data.items()}
+    return data
+
+
+def _tensor(leaf: Any, name: str) -> Any:
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    try:
+        return torch.from_numpy(np.require(leaf, requirements=["C", "W"]))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must hold numbers, but has an array of {leaf.dtype}") from error
 
 
 def _joined(batches: list[Any]) -> Any:
     first = batches[0]
     if isinstance(first, Tensor):
         return torch.cat(batches)
+    if isinstance(first, np.ndarray):
+        return np.concatenate(batches)
     if isinstance(first, Mapping):
         return {key: _joined([batch[key] for batch in batches]) for key in first}
     if isinstance(first, tuple | list):

@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader
 
 from thalweg.errors import DataError, ModelError
-from thalweg.objective.examples import Examples, as_batches, batch_length
+from thalweg.objective.batches import as_batches
+from thalweg.objective.examples import Examples, batch_length
 from thalweg.run.random_state import RandomState
 from thalweg.task import Task
 
