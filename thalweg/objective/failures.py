@@ -26,13 +26,18 @@ def explained(
     leaves = tree_flatten(batch[0] if pairs else batch)[0]
     inputs = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if inputs is not None and inputs.dtype != dtype and "dtype" in reason.lower():
+    if inputs is not None and inputs.dtype != dtype and _about_types(reason):
         return DataError(
             f"inputs must be {_name(dtype)} like the model's weights, but are "
             f"{_name(inputs.dtype)}: convert them with .to({dtype})"
         )
     shape = f" (input of shape {tuple(inputs.shape)})" if inputs is not None else ""
     return ModelError(f"the loss cannot be evaluated on a batch of train{shape}: {reason}")
+
+
+def _about_types(reason: str) -> bool:
+    words = reason.lower()
+    return "dtype" in words or "scalar type" in words or "input type" in words
 
 
 def _name(dtype: torch.dtype) -> str:

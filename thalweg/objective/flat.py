@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["FlatLoss", "Flattened"]
 
@@ -54,6 +55,9 @@ class _FlatGradient(torch.autograd.Function):
         return gradient.clone()
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor, None]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *upstream: Tensor
+    ) -> tuple[None, Tensor, None]:
         (point,) = ctx.saved_tensors
         return None, ctx.objective.hessian_vector_product(point, upstream[0]), None

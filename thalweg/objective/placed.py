@@ -6,22 +6,28 @@ private copy of the model, or, where the loss is seen to read the user's own obj
 undone before control returns.
 """
 
+import copy
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._pytree import tree_leaves
 
-from thalweg.errors import UsageError
+from thalweg.errors import ModelError, UsageError
+from thalweg.objective.random_state import random_state
 
-__all__ = ["MODES", "Placed", "random_state", "unwrapped"]
+__all__ = ["MODES", "Placed", "copied", "random_state", "unwrapped"]
 
 MODES = ("eval", "batch", "train")
 """``eval``: running statistics, no dropout. ``batch``: batch statistics, no dropout.
-``train``: batch statistics and dropout with masks that the seed fixes."""
+``train``: batch statistics and dropout with masks that the seed fixes. In a model that stands in
+training mode, modules that do not (frozen statistics, say) stay as they are."""
 
 
 class Placed:
@@ -31,14 +37,21 @@ class Placed:
         model: the module that is evaluated.
         parameters: the trainable parameters, each once, in the order of ``model.parameters()``.
         dim: total number of their elements.
+        torch_alone: whether the model is known to draw from no other random state than torch's.
     """
 
     def __init__(self, model: nn.Module, *, restore: bool) -> None:
         self.model = model
         self.restore = restore
+        for name, p in model.named_parameters():
+            if isinstance(p, nn.UninitializedParameter):
+                raise ModelError(
+                    f"model must have its sizes, but {name} has none yet: run it on a batch first"
+                )
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.sizes = [p.numel() for p in self.parameters]
         self.dim = sum(self.sizes)
+        self.torch_alone = False
 
     def point(self) -> Tensor:
         """The parameters as one flat point, a copy."""
@@ -48,16 +61,22 @@ class Placed:
     def at(self, point: Tensor, mode: str, seed: int = 0) -> Iterator[Sequence[Tensor]]:
         """Within the block the model stands at ``point``, in ``mode``; yields its parameters.
 
-        Buffers that a forward pass changes, the modes of the modules and the global random state
-        are as before afterwards; so are the parameters, where they are the user's own.
+        Every draw from a global random state is fixed by ``seed``. Buffers that a forward pass
+        changes, the modes of the modules and the global random states are as before afterwards; so
+        are the parameters, where they are the user's own.
         """
+        if mode not in MODES:
+            raise UsageError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        # A copy, as a forward pass may write to weights (an Embedding with max_norm does).
+        pieces = point.detach().clone().split(self.sizes)
         before = [p.data for p in self.parameters]
-        for p, piece in zip(self.parameters, point.detach().split(self.sizes), strict=True):
-            p.data = piece.view(p.shape)
-        buffers = self._lend_buffers() if mode != "eval" else []
+        buffers: list[tuple[nn.Module, str, Tensor]] = []
         training = _set_mode(self.model, mode)
         try:
-            with sdpa_kernel(SDPBackend.MATH), random_state(seed if mode == "train" else None):
+            for p, piece in zip(self.parameters, pieces, strict=True):
+                p.data = piece.view(p.shape).to(p)
+            self._lend_buffers(buffers)
+            with _plain_arithmetic(), random_state(seed, torch_alone=self.torch_alone):
                 yield self.parameters
         finally:
             for module, flag in training:
@@ -70,26 +89,55 @@ class Placed:
 
     def flat(self, pieces: Sequence[Tensor | None]) -> Tensor:
         """Tensors shaped like the parameters (None for zero) as one flat vector."""
-        return torch.cat(
-            [
-                torch.zeros_like(p).reshape(-1) if piece is None else piece.reshape(-1)
-                for p, piece in zip(self.parameters, pieces, strict=True)
-            ]
-        )
+        rows = []
+        for p, piece in zip(self.parameters, pieces, strict=True):
+            dense = piece.to_dense() if piece is not None and piece.is_sparse else piece
+            rows.append((torch.zeros_like(p) if dense is None else dense).reshape(-1))
+        return torch.cat(rows)
 
     def split(self, vector: Tensor) -> list[Tensor]:
         """A flat vector as tensors shaped like the parameters."""
         pieces = vector.split(self.sizes)
         return [piece.view(p.shape) for p, piece in zip(self.parameters, pieces, strict=True)]
 
-    def _lend_buffers(self) -> list[tuple[nn.Module, str, Tensor]]:
-        lent = []
+    def _lend_buffers(self, lent: list[tuple[nn.Module, str, Tensor]]) -> None:
+        twins: dict[int, Tensor] = {}  # a buffer may be held twice
         for module in self.model.modules():
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     lent.append((module, name, buffer))
-                    module._buffers[name] = buffer.clone()
-        return lent
+                    module._buffers[name] = twins.setdefault(id(buffer), buffer.clone())
+
+
+@contextmanager
+def _plain_arithmetic() -> Iterator[None]:
+    """No kernels without second derivative, no compiled code, no casts kept from other weights."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False, cache_enabled=False))
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        yield
+
+
+def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A deep copy; tensors with a graph that a forward pass left on a module are copied without.
+
+    Raises:
+        RuntimeError, TypeError, AttributeError: the model cannot be copied.
+    """
+    memo = {} if memo is None else memo
+    for module in model.modules():
+        own = [value for name, value in vars(module).items() if name != "_modules"]
+        for leaf in tree_leaves(own):
+            if isinstance(leaf, Tensor) and not leaf.is_leaf:
+                memo[id(leaf)] = leaf.detach().clone()
+    return copy.deepcopy(model, memo)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -105,37 +153,19 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-@contextmanager
-def random_state(seed: int | None) -> Iterator[None]:
-    """Within the block torch's global random state is that of ``seed``; None changes nothing."""
-    if seed is None:
-        with nullcontext():
-            yield
-        return
-    cpu = torch.random.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.random.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
-
-
 def _set_mode(model: nn.Module, mode: str) -> list[tuple[nn.Module, bool]]:
-    if mode not in MODES:
-        raise UsageError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     changed = []
     for module in model.modules():
-        training = mode != "eval"
+        training = mode != "eval" and (module.training or not model.training)
         if mode == "batch" and not _normalises(module):
             # Recurrent and attention layers hold their dropout as a number, not as a module.
             training = False
         if module.training != training:
-            changed.append((module, module.training))
-            module.training = training
-    return changed
+            changed.append((module, training))
+    before = [(module, module.training) for module, _ in changed]
+    for module, training in changed:
+        module.training = training
+    return before
 
 
 def _normalises(module: nn.Module) -> bool:

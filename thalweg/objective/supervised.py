@@ -1,7 +1,7 @@
 """A network with its data as an objective over flat points."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,9 @@ from thalweg.objective.base import Objective
 from thalweg.objective.examples import Examples
 from thalweg.objective.failures import explained, shape_of
 from thalweg.objective.flat import FlatLoss
-from thalweg.objective.placed import MODES, Placed, random_state, unwrapped
+from thalweg.objective.placed import MODES, Placed, copied, unwrapped
+from thalweg.objective.random_state import RandomState, random_state
+from thalweg.objective.reduction import Reduction
 
 __all__ = ["Supervised"]
 
@@ -41,7 +43,8 @@ class Supervised(Objective):
             ``memory``.
         memory: bytes that intermediate results may take.
         seed: of the dropout masks.
-        unit: for a loss that sums over a batch: the batch size that its value is meant for.
+        unit: for a loss that sums over a batch: the batch size that its value is meant for. A
+            penalty that such a loss adds to the sum is counted once.
 
     Raises:
         ModelError: no trainable parameter; a model or a loss that fails on a batch, or a loss that
@@ -67,6 +70,8 @@ class Supervised(Objective):
             raise UsageError("exactly one of loss and batch_loss must be given")
         if mode not in MODES:
             raise UsageError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        if chunk is not None and chunk < 1:
+            raise UsageError(f"chunk must be at least 1, not {chunk}")
         self.pair_loss, self._batch_loss = loss, batch_loss
         self.data = Examples.of(data)
         self.examples = len(self.data)
@@ -74,12 +79,26 @@ class Supervised(Objective):
         own = unwrapped(model)
         if not any(p.requires_grad for p in own.parameters()):
             raise ModelError("model must have a parameter that requires a gradient, but has none")
+        self.reduction = Reduction.MEAN
         self.placed = self._place(own)
         self.dim = self.placed.dim
+        if isinstance(decay, Tensor) and decay.shape not in ((), (self.dim,)):
+            raise UsageError(
+                f"decay must be a number or of shape ({self.dim},), but has shape {tuple(decay.shape)}"
+            )
         self.decay = decay
-        self.sums = self._is_summed()
+        few = self.data.fetch(slice(0, min(4, self.data.length)))
+        self.reduction = Reduction.of(
+            lambda batch, seed: float(self._loss_at(self.placed, self._start, batch, seed=seed)),
+            few,
+        )
         self._bytes: float | None = None
         self.chunk = chunk or (self._fitting_chunk() if mode == "eval" else min(self.examples, 256))
+
+    @property
+    def sums(self) -> bool:
+        """Whether the loss of a batch is a sum over its examples."""
+        return self.reduction is not Reduction.MEAN
 
     # What is evaluated ------------------------------------------------------------------------
 
@@ -123,7 +142,7 @@ class Supervised(Objective):
                 loss = self.batch_loss(batch)
                 if not loss.requires_grad:
                     raise ModelError("loss must depend on the model's parameters, but does not")
-                pieces = torch.autograd.grad(loss, parameters, allow_unused=True)
+                pieces = self._differentiated(loss, parameters)
                 gradient += self.placed.flat(pieces) * weight
                 total += weight * loss.detach().double().cpu()
         penalty = 0.5 * (self.decay * point * point).sum().double().cpu()
@@ -158,23 +177,37 @@ class Supervised(Objective):
     def weighted_chunks(self, size: int | None = None) -> Iterator[tuple[Any, float]]:
         """Every chunk on the model's device, with the weight its loss has in the whole."""
         device = self._start.device
-        for batch, length in self.data.chunks(size or self.chunk):
-            weight = (self.unit if self.sums else length) / self.data.length
+        least = 1 if self.mode == "eval" else 2  # one example has no statistics
+        for batch, length in self.data.chunks(size or self.chunk, least=least):
             if device.type != "cpu":
                 batch = tree_map(
                     lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, batch
                 )
-            yield batch, weight
+            yield batch, length / self.data.length
 
     def batch_loss(self, batch: Any) -> Tensor:
-        """The scalar loss of a batch at the parameters where the model stands placed."""
+        """The mean loss of a batch, a scalar, at the parameters where the model stands placed."""
+        return self.reduction.mean(self._given_loss, batch, self.unit)
+
+    def _given_loss(self, batch: Any) -> Tensor:
         try:
             if self._batch_loss is not None:
-                return self._batch_loss(self.placed.model, batch)
-            assert self.pair_loss is not None
-            return self.pair_loss(self.placed.model(batch[0]), batch[1])
+                loss = self._batch_loss(self.placed.model, batch)
+            else:
+                assert self.pair_loss is not None
+                loss = self.pair_loss(self.placed.model(batch[0]), batch[1])
         except Exception as error:
             raise explained(error, batch, self._start.dtype, self.pair_loss is not None) from error
+        return loss.reshape(()) if isinstance(loss, Tensor) and loss.numel() == 1 else loss
+
+    def _differentiated(
+        self, loss: Tensor, parameters: Sequence[Tensor]
+    ) -> Sequence[Tensor | None]:
+        try:
+            return torch.autograd.grad(loss, parameters, allow_unused=True)
+        except (RuntimeError, NotImplementedError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"the loss cannot be differentiated: {reason}") from error
 
     def bytes_per_example(self) -> float:
         """Memory of the graph that a Hessian-vector product keeps, for each example: measured."""
@@ -228,29 +261,34 @@ class Supervised(Objective):
         noise = torch.randn(
             users.dim, generator=torch.Generator().manual_seed(0), dtype=self._start.dtype
         ).to(self._start.device)
-        # Far enough that even a weak L2 term, read from the user's own weights, is seen to change.
-        shifted = 1.5 * self._start + 1e-3 * noise
         batch = self.data.fetch(slice(0, min(8, self.data.length)))
         self._first_loss(batch)
         try:
-            private = copy.deepcopy(own)
+            private = copied(own)
         except (RuntimeError, TypeError, AttributeError):
             return users
-        for parameter in private.parameters():
-            parameter.grad = None
-        truth = self._loss_at(users, shifted, batch)
-        copied = Placed(private, restore=False)
-        self.placed = copied
-        value = self._loss_at(copied, shifted, batch)
-        return copied if torch.allclose(truth, value, rtol=1e-6, equal_nan=True) else users
+        twin = Placed(private, restore=False)
+        twin.torch_alone = users.torch_alone
+        # Far enough that even a weak L2 term, read from the user's own weights, is seen to change;
+        # less far where that is beyond what is finite.
+        for far in (1.5, 1.01):
+            shifted = far * self._start + (far - 1) * 2e-3 * noise
+            truth, value = (self._loss_at(placed, shifted, batch) for placed in (users, twin))
+            if torch.isfinite(truth):
+                break
+        self.placed = twin if torch.allclose(truth, value, rtol=1e-6, equal_nan=True) else users
+        return self.placed
 
-    def _loss_at(self, placed: Placed, point: Tensor, batch: Any) -> Tensor:
+    def _loss_at(
+        self, placed: Placed, point: Tensor, batch: Any, *, mode: str = "eval", seed: int = 0
+    ) -> Tensor:
+        self.placed = placed
         batch = tree_map(
             lambda leaf: leaf.to(point.device) if isinstance(leaf, Tensor) else leaf, batch
         )
-        with torch.no_grad(), placed.at(point, "eval"), random_state(0):
-            loss = self.batch_loss(batch)
-            return loss.detach() if isinstance(loss, Tensor) else loss
+        with torch.no_grad(), placed.at(point, mode, seed):
+            loss = self._given_loss(batch)
+        return loss.detach() if isinstance(loss, Tensor) else loss
 
     def _first_loss(self, batch: Any) -> None:
         """Evaluate once, and say in one sentence what does not work."""
@@ -259,21 +297,15 @@ class Supervised(Objective):
                 "train must give pairs (input, target) for loss(output, target), but gives "
                 f"{shape_of(batch)}: use batch_loss(model, batch) for anything else"
             )
-        loss = self._loss_at(self.placed, self._start, batch)
-        if not isinstance(loss, Tensor) or (loss.ndim and loss.numel() != 1):
+        with random_state(0):
+            before = RandomState.now()
+            self.placed.torch_alone = True
+            loss = self._loss_at(self.placed, self._start, batch)
+            if self.mode != "eval":
+                self._loss_at(self.placed, self._start, batch, mode=self.mode)
+            self.placed.torch_alone = not RandomState.now().drew_elsewhere(before)
+        if not isinstance(loss, Tensor) or loss.ndim:
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ModelError(
                 f"loss must return a scalar, the mean over the batch, but returned {what}"
             )
-
-    def _is_summed(self) -> bool:
-        """Whether the loss of a batch is a sum over its examples: doubling the batch doubles it."""
-        if self.pair_loss is None or not isinstance(self.data.tensors, tuple):
-            return False
-        few = min(4, self.data.length)
-        rows = list(range(few))
-        single = self._loss_at(self.placed, self._start, self.data.fetch(rows))
-        double = self._loss_at(self.placed, self._start, self.data.fetch(rows + rows))
-        if not torch.isfinite(single) or not torch.isfinite(double) or single == 0:
-            return False
-        return bool((double / single - 2).abs() < 1e-3)
