@@ -15,6 +15,9 @@ from thalweg.run.view import OptimizerView
 
 __all__ = ["take_drops", "take_eigenvalues", "take_noise", "take_stability"]
 
+FARTHEST = 3.0
+"""Longest move along a line, in lengths of a whole fresh weight vector: farther is no neighbourhood."""
+
 
 def take_eigenvalues(e: Examination, hessian: Hessian) -> None:
     """Both ends of the spectrum, until λ_max is known to 2% and the sign of λ_min is decided."""
@@ -129,14 +132,16 @@ def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
     e.tick("drops along gradient and curvature")
     start = e.estimates["loss"].value
     worth = 0.3 * _within_reach(e)
-    reach = float(slope.norm() * fan_in_scales(e.task.model).norm())
-    e.add_fall("gradient_reach", reach, 0.0, 0.0)
+    fresh = float(fan_in_scales(e.task.model).norm())
+    steepness = float(slope.norm())
+    e.add_fall("gradient_reach", steepness * fresh, 0.0, 0.0)
     squared = float(slope @ slope)
     if squared > 0:
         bend = float(slope @ (hessian @ slope))
         newton = squared / bend if bend > 0 else worth / squared
         far = max(worth / squared, newton)
-        scales = sorted({newton * f for f in (0.1, 0.3, 1.0, 3.0)} | {far * f for f in (0.03, 1.0)})
+        wanted = {newton * f for f in (0.1, 0.3, 1.0, 3.0)} | {far * f for f in (0.03, 1.0)}
+        scales = sorted({min(step, FARTHEST * fresh / steepness) for step in wanted})
         along = largest_drop(e.objective, e.point, -slope, scales=scales, start=start)
         e.add_fall("gradient_drop", along.drop.value, along.drop.error, along.drop.cost * e.share)
         e.curves["along_gradient"] = along.curve
@@ -150,9 +155,10 @@ def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
             e.add("conditioning", Estimate(ratio, rounding), charge=False)
     low = e.estimates["bottom_eigenvalue"]
     if low.value < 0:
-        reach = [math.sqrt(2 * worth * f / -low.value) for f in (1e-4, 1e-2, 0.1, 1.0)]
-        limit = 3 * float(fan_in_scales(e.task.model).norm())
-        reach = sorted({min(r, limit) for r in reach})
+        reach = {math.sqrt(2 * worth * f / -low.value) for f in (1e-4, 1e-2, 0.1, 1.0)}
+        # Where nothing lower is known yet, the loss gives no length: the weights' own size does.
+        reach |= {fresh * f for f in (0.01, 0.1, 0.3, 1.0)}
+        reach = sorted({min(r, FARTHEST * fresh) for r in reach})
         down = largest_drop(
             e.objective, e.point, e.directions["bottom"], scales=reach, both=True, start=start
         )

@@ -23,6 +23,7 @@ __all__ = [
     "overfits",
     "pace",
     "settled",
+    "slopeless",
     "spiky",
     "steady",
     "still",
@@ -62,19 +63,28 @@ def falls(evidence: Evidence) -> float:
 
 
 def still(evidence: Evidence) -> float:
-    """The run goes nowhere at any rate, nor does descent from here, unless it begins with no slope.
+    """The run goes nowhere; nor does another rate or descent, unless the slope itself gives nothing.
 
-    Without a slope, descent that lets its step grow leaves a saddle as a nudge does.
+    Without a slope, a raised rate or descent that lets its step grow leaves a saddle as a nudge does.
     """
     if "descent_fall" not in evidence:
         return 0.0
     bounce = Estimate(evidence.measured("unchanged_fall").error)
-    arms = ("unchanged_fall", "lower_rate_fall", "raised_rate_fall")
+    level = slopeless(evidence)
+    arms = [n for n in ("unchanged_fall", "lower_rate_fall") if n in evidence]
+    others = [n for n in ("raised_rate_fall", "descent_fall") if n in evidence]
     return min(
         t.below(bounce, t.WORTH),
-        *(t.below(steady(evidence, n), t.STILL) for n in arms if n in evidence),
-        t.either(t.below(steady(evidence, "descent_fall"), t.STILL), no_slope(evidence)),
+        *(t.below(steady(evidence, n), t.STILL) for n in arms),
+        *(t.either(t.below(steady(evidence, n), t.STILL), level) for n in others),
     )
+
+
+def slopeless(evidence: Evidence) -> float:
+    """Neither the gradient nor a Krylov step lowers the loss by a share worth having."""
+    drops = ("gradient_drop", "krylov_drop")
+    level = [t.below(evidence[n], t.STILL) for n in drops if n in evidence]
+    return t.either(no_slope(evidence), min(level, default=0.0))
 
 
 def way_down(evidence: Evidence) -> float:
@@ -162,7 +172,7 @@ def too_slow(evidence: Evidence) -> float:
         t.below(evidence.measured("stability"), t.TINY_STABILITY),
         t.above(raised, t.WORTH),
         t.above(raised, max(t.SEVERAL * own, 1e-9)),
-        t.opposite(no_slope(evidence)),
+        t.opposite(slopeless(evidence)),
     )
 
 

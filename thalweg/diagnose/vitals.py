@@ -55,13 +55,17 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
 
 
 def stands_still(e: Examination) -> bool:
-    """Whether neither the run, at any rate, nor descent down a slope falls by a share worth having."""
+    """Whether the run goes nowhere, and no slope, rate or descent promises better."""
     scale = e.scale().value
-    names = ["unchanged_fall", "lower_rate_fall", "raised_rate_fall"]
-    if e.falls["gradient_reach"].value > REACH * scale:
-        names.append("descent_fall")
-    falls = [e.falls[name].value for name in names if name in e.falls]
-    return max(falls, default=0.0) < STILL * scale
+
+    def small(names: tuple[str, ...]) -> bool:
+        return all(e.falls[n].value < STILL * scale for n in names if n in e.falls)
+
+    level = e.falls["gradient_reach"].value < REACH * scale or small(
+        ("gradient_drop", "krylov_drop")
+    )
+    arms = small(("unchanged_fall", "lower_rate_fall"))
+    return arms and (level or small(("raised_rate_fall", "descent_fall")))
 
 
 def _loss(e: Examination, constant: Estimate) -> Tensor:
