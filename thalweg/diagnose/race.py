@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -57,8 +58,9 @@ def race(
 
     Args:
         source, task, checkpoint: as for :func:`thalweg.diagnose`.
-        cures: or their names; those of a diagnosis made first where none are given. Advice that
-            only a person can follow is left out.
+        cures: or their names; None for those of a diagnosis made first. Advice that only a person
+            can follow is left out; an empty sequence, as a healthy run has it, makes the unchanged
+            run alone.
         budget: gradient evaluations over the training data for each arm and seed.
         seeds: how many times each arm runs: data order, dropout and the noise of the cure differ.
         judged_by: ``train`` or ``test``; test where a cure is for held-out loss and there are data.
@@ -104,7 +106,10 @@ def race(
             runs.setdefault(name, []).append(track.run(name, seed, _changing(cure, ground)))
     if progress is not None:
         progress("done", total, total)
-    return _judged(runs, {c.name: c.code for c in arms}, track, judged_by, cost, found.name)
+    outcome = _judged(runs, {c.name: c.code for c in arms}, track, judged_by, cost, found.name)
+    if not arms:
+        return replace(outcome, sentence="No cure was given: only the unchanged run was made.")
+    return outcome
 
 
 def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
@@ -117,7 +122,7 @@ def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
             raise UsageError(f"cures must name known cures, not {each!r}: {hint}")
         if cure.change is not None:
             chosen[cure.name] = cure
-    if not chosen:
+    if not chosen and cures:
         advice = ", ".join(c if isinstance(c, str) else c.name for c in cures) or "none"
         raise UsageError(
             f"cures must hold one that can be raced, but only advice was given: {advice}"

@@ -118,9 +118,8 @@ def judge(
     ]
     if found and found[0].confidence >= DECIDED:
         first, rest = found[0], found[1:]
-        if (
-            rest and first.cause not in FIRST
-        ):  # a rival takes from the confidence what the two share
+        if rest and first.cause not in FIRST:
+            # A rival takes from the confidence what the two share.
             doubt = rest[0].confidence / (first.confidence + rest[0].confidence)
             first = replace(first, confidence=first.confidence * min(1.0, 1.25 * (1 - doubt)))
     else:
@@ -128,7 +127,7 @@ def judge(
         sentence = "The evidence does not decide" + (f": it may be {names}." if names else ".")
         likely = found[0].confidence if found else 0.0
         cures = tuple(dict.fromkeys(cure for f in found[:2] for cure in f.cures))
-        first = Finding(Cause.UNDETERMINED, sentence, 1 - likely, cures=cures)
+        first = Finding(Cause.UNDETERMINED, sentence, min(1 - likely, DECIDED), cures=cures)
         rest = found
     return replace(
         first,
