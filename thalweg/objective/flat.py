@@ -4,7 +4,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from thalweg.errors import UsageError
 
 __all__ = ["FlatLoss", "Flattened"]
 
@@ -55,9 +56,19 @@ class _FlatGradient(torch.autograd.Function):
         return gradient.clone()
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *upstream: Tensor
-    ) -> tuple[None, Tensor, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, Tensor, None]:
+        """A Hessian-vector product."""
         (point,) = ctx.saved_tensors
-        return None, ctx.objective.hessian_vector_product(point, upstream[0]), None
+        return None, _FlatProduct.apply(ctx.objective, point, upstream[0]), None  # pyright: ignore[reportReturnType]
+
+
+class _FlatProduct(torch.autograd.Function):
+    """The Hessian at one point times a vector; its derivative is refused rather than wrong."""
+
+    @staticmethod
+    def forward(ctx: Any, objective: Flattened, point: Tensor, vector: Tensor) -> Tensor:
+        return objective.hessian_vector_product(point, vector)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> None:
+        raise UsageError("the loss of a network can be differentiated twice, but not three times")

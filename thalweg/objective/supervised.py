@@ -155,7 +155,7 @@ class Supervised(Objective):
             for batch, weight in self.weighted_chunks():
                 losses.append(float(self.batch_loss(batch)))
                 weights.append(weight)
-        return torch.tensor(losses, dtype=torch.float64), torch.tensor(weights).double()
+        return torch.tensor(losses, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64)
 
     def outputs(self, point: Tensor) -> Iterator[tuple[Any, Any]]:
         """Pairs of the model's output and the target, chunk by chunk; only with ``loss``."""
