@@ -71,7 +71,7 @@ def fall(found: Estimate | float, *, of: str = "the range") -> str:
         return "changes by an unknown amount"
     if math.isinf(value):
         return "falls without bound" if value > 0 else "does not stay finite"
-    if abs(value) < LEAST and not error > LEAST:
+    if abs(value) < LEAST:
         return "stands still"
     return f"{'falls' if value > 0 else 'rises'} by {part(abs(value), error, of=of)}"
 

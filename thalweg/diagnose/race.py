@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from scipy.stats import t as student
 
-from thalweg.diagnose.cures import CATALOGUE, Cure, Ground, cure_named
+from thalweg.diagnose.cures import CATALOGUE, Cure, Ground, cure_named, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.race_result import UNCHANGED, Arm, Race
 from thalweg.diagnose.source import task_of
@@ -19,7 +19,6 @@ from thalweg.errors import UsageError
 from thalweg.estimate import Estimate, number, rounded
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.steps import largest_drop
-from thalweg.run.training import Training
 from thalweg.task import Task
 
 __all__ = ["Arm", "Race", "race"]
@@ -70,29 +69,34 @@ def race(
     Raises:
         UsageError: an unknown cure, no cure that can be raced, a number out of its range.
     """
-    if seeds < 1:
-        raise UsageError(f"seeds must be at least 1, not {seeds}")
-    if budget is not None and not (budget > 0 and math.isfinite(budget)):
+    if not isinstance(seeds, int) or seeds < 1:
+        raise UsageError(f"seeds must be a whole number of at least 1, not {seeds!r}")
+    if budget is not None and not (
+        isinstance(budget, int | float) and budget > 0 and math.isfinite(budget)
+    ):
         raise UsageError(f"budget must be a number above 0, not {budget!r}")
     if judged_by not in (None, "train", "test"):
         raise UsageError(f"judged_by must be train or test, not {judged_by!r}")
     found = task_of(source, task=task, checkpoint=checkpoint)
     if not isinstance(found, Task):
         raise UsageError("a race needs the run's task: pass task= or --task")
+    before = 0.0
     if cures is None:
-        cures = diagnose(found, probe=True).cures
-    arms = _raceable(cures)
+        finding = diagnose(found, probe=True)
+        cures, before = finding.cures, finding.cost
+    arms = _raceable([cures] if isinstance(cures, str | Cure) else cures)
     if judged_by is None:
         held_out = any(cure.name.startswith("weight_decay") for cure in arms)
         judged_by = "test" if held_out and found.test is not None else "train"
     if judged_by == "test" and found.test is None:
         raise UsageError("judged_by test needs the task's test data, but it has none")
     examination = Examination.of(found, budget=math.inf)
-    negative, cost = None, 0.0
-    if any(cure.name == "negative_curvature" for cure in arms):
-        negative, cost = _escape_step(examination)
     length = _length(examination) if budget is None else float(budget)
     track = Track(examination, length, MARKS, folder)
+    negative, cost = None, before + track.cost
+    if any(cure.name == "negative_curvature" for cure in arms):
+        negative, spent = _escape_step(examination)
+        cost += spent
     total = (len(arms) + 1) * seeds
     runs: dict[str, list[Ran]] = {}
     for cure in (None, *arms):
@@ -103,7 +107,7 @@ def race(
                 progress(f"{name}, seed {seed + 1} of {seeds}", done, total)
             fresh = torch.Generator().manual_seed(7919 * seed + 1)
             ground = Ground(fresh, negative, fan_in_scales(found.model))
-            runs.setdefault(name, []).append(track.run(name, seed, _changing(cure, ground)))
+            runs.setdefault(name, []).append(track.run(cure, seed, ground))
     if progress is not None:
         progress("done", total, total)
     outcome = _judged(runs, {c.name: c.code for c in arms}, track, judged_by, cost, found.name)
@@ -116,10 +120,14 @@ def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
     chosen: dict[str, Cure] = {}
     for each in cures:
         cure = cure_named(each) if isinstance(each, str) else each
-        if cure is None:
-            near = get_close_matches(str(each).split()[0] if each else "", CATALOGUE, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CATALOGUE)}"
-            raise UsageError(f"cures must name known cures, not {each!r}: {hint}")
+        if not isinstance(cure, Cure):
+            word = each.lower().split()[:1] if isinstance(each, str) else []
+            near = get_close_matches("".join(word), CATALOGUE, n=1)
+            hint = f"did you mean {full_name(near[0])!r}?" if near else None
+            raise UsageError(
+                f"cures must name known cures, not {each!r}: "
+                f"{hint or 'there are ' + ', '.join(map(full_name, CATALOGUE))}"
+            )
         if cure.change is not None:
             chosen[cure.name] = cure
     if not chosen and cures:
@@ -128,14 +136,6 @@ def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
             f"cures must hold one that can be raced, but only advice was given: {advice}"
         )
     return list(chosen.values())
-
-
-def _changing(cure: Cure | None, ground: Ground) -> Callable[[Training], None]:
-    def apply(training: Training) -> None:
-        if cure is not None and cure.change is not None:
-            cure.change(training, ground)
-
-    return apply
 
 
 def _length(e: Examination) -> float:
@@ -176,7 +176,7 @@ def _judged(
 ) -> Race:
     base = [_level(run, judged_by) for run in runs[UNCHANGED]]
     arms = [_arm(key, codes.get(key, ""), ran, base, track, judged_by) for key, ran in runs.items()]
-    arms.sort(key=lambda arm: -arm.gain.value if math.isfinite(arm.gain.value) else math.inf)
+    arms.sort(key=lambda arm: _rank(arm, judged_by))
     best = next((arm for arm in arms if arm.outcome == "helps"), None)
     seeds = len(base)
     spent = cost + sum(run.cost for ran in runs.values() for run in ran)
@@ -209,8 +209,17 @@ def _arm(
         tuple(run.test_losses for run in runs if run.test_losses),
         Estimate(mean, error, "loss", sum(run.cost for run in runs)),
         (float(gains.min()), float(gains.max())),
-        "no difference" if name == UNCHANGED else _outcome(mean, error, len(gains), base, diverged),
+        _outcome(mean, error, len(gains), base, diverged),
     )
+
+
+def _rank(arm: Arm, judged_by: str) -> tuple[bool, float]:
+    """By gain; where the unchanged run diverged there is none, and the lowest end is best."""
+    if math.isfinite(arm.gain.value):
+        return False, -arm.gain.value
+    rows = arm.test_losses if judged_by == "test" else arm.losses
+    end = math.fsum(math.fsum(row[-LAST:]) for row in rows)
+    return arm.outcome == "diverged", end if math.isfinite(end) else math.inf
 
 
 def _outcome(mean: float, error: float, count: int, base: list[float], diverged: bool) -> str:

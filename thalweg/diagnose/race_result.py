@@ -50,7 +50,8 @@ class Race:
         sentence: who won by how much, in plain words.
         seeds: of the data orders and the noise that the arms shared; the first is the user's own
             random state.
-        cost: gradient evaluations over the training data that the race spent.
+        cost: gradient evaluations over the training data that the race spent, with those of the
+            diagnosis where one was made for its cures.
         judged_by: ``train`` or ``test``: the loss that the gains are of.
         name: of the task.
     """

@@ -3,14 +3,15 @@
 import json
 import math
 import zlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from thalweg.diagnose.cures import Cure, Ground
 from thalweg.diagnose.examination import Examination
-from thalweg.errors import FolderError
+from thalweg.diagnose.fingerprint import of_training
+from thalweg.errors import FolderError, UsageError
 from thalweg.estimate import LOSS_COST
 from thalweg.run.training import Training
 
@@ -21,7 +22,7 @@ __all__ = ["Ran", "Track"]
 class Ran:
     """What one run of an arm gave.
 
-    ``losses`` and ``test_losses`` hold a number at each mark, NaN once the run had diverged;
+    ``losses`` and ``test_losses`` hold a number at each mark, NaN from where the run had diverged;
     ``cost`` counts steps and looks, in gradient evaluations over the training data.
     """
 
@@ -36,6 +37,7 @@ class Track:
     Attributes:
         length: gradient evaluations of an arm.
         evaluations: where its losses are looked at, 0 first.
+        cost: gradient evaluations beside those of the runs, to tell one state from another.
     """
 
     def __init__(
@@ -44,67 +46,75 @@ class Track:
         self.e, self.length = e, length
         self.evaluations = tuple(length * k / marks for k in range(marks + 1))
         self._file = None if folder is None else Path(folder) / "race.jsonl"
+        self.cost = 0.0 if self._file is None else LOSS_COST * e.share
+        self._state = "" if self._file is None else of_training(e)
         self._finished = self._read()
+        self._keep()
 
-    def run(self, name: str, seed: int, change: Callable[[Training], None]) -> Ran:
-        """The run of an arm, or what a folder kept of it."""
-        key = f"{name}|{seed}|{self._fingerprint()}"
+    def run(self, cure: Cure | None, seed: int, ground: Ground) -> Ran:
+        """The run of an arm, or what a folder kept of it; without a cure, of the unchanged arm."""
+        name, code = ("unchanged", "") if cure is None else (cure.name, cure.code)
+        key = f"{name}|{seed}|{self.length:.6g}|{self._state}|{zlib.crc32(code.encode()):08x}"
         if key not in self._finished:
-            self._finished[key] = self._fresh(seed, change)
+            self._finished[key] = self._fresh(cure, seed, ground)
             self._keep(key, self._finished[key])
         return self._finished[key]
 
-    def _fresh(self, seed: int, change: Callable[[Training], None]) -> Ran:
+    def _fresh(self, cure: Cure | None, seed: int, ground: Ground) -> Ran:
         e = self.e
         lent = e.objective.placed.restore
         training = Training.of(e.task, seed=seed or None, lent=lent)
-        losses = [e.objective.value(training.point())]
-        tests = [] if e.test is None else [training.evaluate(e.test)]
-        change(training)
-        for goal in self.evaluations[1:]:
-            if math.isfinite(losses[-1]) and self._advance(training, goal):
-                with torch.no_grad():
-                    losses.append(e.objective.value(training.point()))
-                if e.test is not None:
-                    tests.append(training.evaluate(e.test))
-            else:
-                losses.append(math.nan)
-                if e.test is not None:
-                    tests.append(math.nan)
-        looks = LOSS_COST * sum(map(math.isfinite, losses)) * e.share
-        looks += (
-            LOSS_COST
-            * sum(map(math.isfinite, tests))
-            * (len(e.test) if e.test else 0)
-            / e.population
-        )
+        losses, tests, looks = [], [], 0.0
+
+        def look() -> None:
+            nonlocal looks
+            losses.append(_or_nan(e.objective.value(training.point())))
+            looks += LOSS_COST * e.share
+            if e.test is not None:
+                tests.append(_or_nan(training.evaluate(e.test)))
+                looks += LOSS_COST * len(e.test) / e.population
+
+        look()
+        try:
+            if cure is not None and cure.change is not None:
+                cure.change(training, ground)
+            for goal in self.evaluations[1:]:
+                if math.isfinite(losses[-1]) and self._advance(training, goal):
+                    look()
+                else:
+                    losses.append(math.nan)
+                    tests += [] if e.test is None else [math.nan]
+        except (RuntimeError, ValueError) as error:
+            if cure is None or isinstance(error, UsageError):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UsageError(
+                f"cures must fit the training, but {cure.name} does not: {reason}"
+            ) from error
         return Ran(tuple(losses), tuple(tests), training.cost + looks)
 
     def _advance(self, training: Training, goal: float) -> bool:
         """Steps until ``goal`` evaluations are spent; a step that would pass it by half is left."""
         while training.cost < goal:
-            size = training.batch_size or self.e.batch_size
-            if training.task.batch_size is None and training.batch_size is None:
-                size = self.e.batch_size
-            step = size / self.e.population
+            step = (training.batch_size or self.e.batch_size) / self.e.population
             steps = int((goal - training.cost) / step + 0.5)
             if steps < 1:
                 break
+            if isinstance(training.optimizer, torch.optim.LBFGS):
+                steps = 1  # of as many evaluations as its line search takes
             if not training.advance(steps):
                 return False
         return True
-
-    def _fingerprint(self) -> str:
-        """Of state, data size and length: a folder's run of another state is not taken for this one."""
-        state = zlib.crc32(self.e.point.detach().cpu().numpy().tobytes())
-        rates = [group.get("lr") for group in self.e.task.optimizer.param_groups]
-        return f"{state:08x}-{self.e.population}-{self.length:.6g}-{rates}"
 
     def _read(self) -> dict[str, Ran]:
         if self._file is None or not self._file.exists():
             return {}
         finished: dict[str, Ran] = {}
-        for line in self._file.read_text().splitlines():
+        try:
+            lines = self._file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise FolderError(f"{self._file} cannot be read: {error.strerror}") from error
+        for line in lines:
             try:
                 kept = json.loads(line)
                 numbers = [
@@ -116,21 +126,29 @@ class Track:
                 continue  # the line that a kill tore
         return finished
 
-    def _keep(self, key: str, ran: Ran) -> None:
+    def _keep(self, key: str | None = None, ran: Ran | None = None) -> None:
+        """Append a run; without one, say early that the folder cannot be written."""
         if self._file is None:
             return
-        plain = {
-            name: [v if math.isfinite(v) else None for v in value]
-            if isinstance(value, tuple)
-            else value
-            for name, value in asdict(ran).items()
-        }
+        line = ""
+        if ran is not None:
+            plain = {
+                name: [v if math.isfinite(v) else None for v in value]
+                if isinstance(value, tuple)
+                else value
+                for name, value in asdict(ran).items()
+            }
+            line = json.dumps({"key": key, **plain}) + "\n"
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            torn = self._file.exists() and not self._file.read_bytes().endswith(b"\n")
-            with self._file.open("a") as file:
-                file.write(("\n" if torn else "") + json.dumps({"key": key, **plain}) + "\n")
+            whole = not self._file.exists() or self._file.read_bytes()[-1:] in (b"", b"\n")
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(line if whole else "\n" + line)
         except OSError as error:
             raise FolderError(
                 f"{self._file.parent} cannot keep the race: {error.strerror}"
             ) from error
+
+
+def _or_nan(value: float) -> float:
+    return value if math.isfinite(value) else math.nan

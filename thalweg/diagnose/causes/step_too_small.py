@@ -1,5 +1,7 @@
 """The rate is far below what the curvature allows."""
 
+import math
+
 from thalweg.diagnose import cures
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
@@ -22,7 +24,7 @@ def step_too_small(evidence: Evidence) -> Finding | None:
         f"it is, it {fall(evidence.value('unchanged_fall'), of='its range')}."
     )
     options = [cures.adam()]
-    if raised > 1:
+    if 1 < raised < math.inf:
         options = [cures.learning_rate(raised), cures.learning_rate(raised / 3), cures.adam()]
     return judged(
         Cause.STEP_TOO_SMALL,

@@ -40,6 +40,7 @@ __all__ = [
     "cure_named",
     "decay_rate",
     "early_stopping",
+    "full_name",
     "larger_model",
     "learning_rate",
     "look_at_data",
@@ -73,6 +74,11 @@ CATALOGUE: dict[str, Callable[..., Cure]] = {
     "early_stopping": early_stopping,
 }
 """Every kind of cure by the first word of its name."""
+
+
+def full_name(kind: str) -> str:
+    """A whole name of that kind of cure, with a number where it needs one."""
+    return "learning_rate x0.1" if kind == "learning_rate" else CATALOGUE[kind]().name
 
 
 def cure_named(name: str) -> Cure | None:

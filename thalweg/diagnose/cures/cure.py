@@ -1,14 +1,16 @@
 """Cure: a change to a training that can be pasted, applied to a fork of it, and raced."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from thalweg.errors import UsageError
 from thalweg.run.training import Training
 
-__all__ = ["Change", "Cure", "Ground"]
+__all__ = ["Change", "Cure", "Ground", "strength"]
 
 Change = Callable[[Training, "Ground"], None]
 
@@ -43,3 +45,12 @@ class Cure:
     summary: str
     code: str
     change: Change | None = field(default=None, compare=False, repr=False)
+
+
+def strength(name: str, value: float, *, digits: int = 6, most: float = math.inf) -> float:
+    """A cure's number, to the digits that its name tells; UsageError unless in (0, most)."""
+    rounded = float(f"{value:.{digits}g}")
+    if not 0 < rounded < most:
+        limits = "above 0" if math.isinf(most) else f"between 0 and {most:g}"
+        raise UsageError(f"{name} must be a number {limits}, not {value!r}")
+    return rounded

@@ -2,7 +2,8 @@
 
 import torch
 
-from thalweg.diagnose.cures.cure import Cure, Ground
+from thalweg.diagnose.cures.cure import Cure, Ground, strength
+from thalweg.objective.random_state import random_state
 from thalweg.run.training import Training
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
 
 def perturb(length: float = 0.1) -> Cure:
     """Gaussian noise of ``length`` times a fresh weight's size on every weight, once."""
+    length = strength("length", length)
 
     def change(training: Training, ground: Ground) -> None:
         point = training.point()
@@ -23,9 +25,12 @@ def perturb(length: float = 0.1) -> Cure:
     return Cure(
         f"perturb {length:g}",
         "A nudge leaves a saddle from any side, and a shallow basin if it is large enough.",
-        "with torch.no_grad():\n    for p in model.parameters():\n"
-        f"        fan_in = p.shape[1:].numel() if p.ndim > 1 else 100\n"
-        f"        p.add_(torch.randn_like(p), alpha={length:g} * fan_in**-0.5)",
+        "with torch.no_grad():\n"
+        "    for p in filter(lambda p: p.requires_grad, model.parameters()):\n"
+        "        size = max(0.1, float(p.norm()) / p.numel()**0.5)\n"
+        "        if p.ndim > 1:\n"
+        "            size = p.shape[1:].numel()**-0.5\n"
+        f"        p.add_(torch.randn_like(p), alpha={length:g} * size)",
         change,
     )
 
@@ -51,16 +56,22 @@ def negative_curvature() -> Cure:
 
 
 def restart() -> Cure:
-    """Every module that knows how draws its parameters anew; the optimizer forgets its state."""
+    """Every module that knows how draws its parameters anew; the optimizer forgets its state.
+
+    A module with a frozen parameter is left as it is.
+    """
 
     def change(training: Training, ground: Ground) -> None:
+        seed = int(torch.randint(2**31, (), generator=ground.generator))
+
         def renew(which: Training) -> None:
             if which.losses:
                 return
-            for module in which.model.modules():
-                reset = getattr(module, "reset_parameters", None)
-                if callable(reset) and any(p.requires_grad for p in module.parameters(False)):
-                    reset()
+            with random_state(seed):  # the order of the data and dropout stay those of all arms
+                for module in which.model.modules():
+                    reset = getattr(module, "reset_parameters", None)
+                    if callable(reset) and all(p.requires_grad for p in module.parameters()):
+                        reset()
 
         training.before_step.insert(0, renew)
         training.optimizer.state.clear()
@@ -69,6 +80,9 @@ def restart() -> Cure:
         "restart",
         "Gives up what was learnt for a new draw: for dead or saturated layers and poor minima.",
         "for module in model.modules():\n"
-        '    if hasattr(module, "reset_parameters"):\n        module.reset_parameters()',
+        "    learns = all(p.requires_grad for p in module.parameters())\n"
+        '    if learns and hasattr(module, "reset_parameters"):\n'
+        "        module.reset_parameters()\n"
+        "optimizer.state.clear()",
         change,
     )
