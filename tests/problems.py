@@ -1,5 +1,6 @@
 """Shared cases with known answers: matrices, quadratics, networks, and derivatives by plain torch."""
 
+import contextlib
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -76,7 +77,8 @@ def rosenbrock(points: Tensor) -> Tensor:
 
 def network(*, inputs: int = 5, outputs: int = 3, seed: int = 0) -> nn.Sequential:
     """A small smooth network in float64, drawn without touching the global random state."""
-    model = nn.Sequential(nn.Linear(inputs, 7), nn.Tanh(), nn.Linear(7, outputs)).double()
+    with torch.random.fork_rng():
+        model = nn.Sequential(nn.Linear(inputs, 7), nn.Tanh(), nn.Linear(7, outputs)).double()
     return redrawn(model, seed)
 
 
@@ -104,7 +106,8 @@ def plain_derivatives(
 
     The plain way: ``vector_to_parameters`` in place, then ``torch.autograd`` twice, row by row.
     """
-    model = copy.deepcopy(model)
+    with contextlib.suppress(RuntimeError):  # of weight norm by hooks, which cannot be copied
+        model = copy.deepcopy(model)
     weights = [p for p in model.parameters() if p.requires_grad]
     with torch.no_grad():
         nn.utils.vector_to_parameters(point.detach().clone(), weights)

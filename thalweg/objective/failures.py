@@ -1,5 +1,6 @@
 """Why a model cannot be evaluated, in one sentence."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.utils._pytree import tree_flatten
 from thalweg.errors import DataError, ModelError
 from thalweg.objective.examples import batch_length
 
-__all__ = ["explained", "shape_of"]
+__all__ = ["explained", "refuse_hidden_weights", "shape_of"]
 
 
 def explained(
@@ -33,6 +34,28 @@ def explained(
         )
     shape = f" (input of shape {tuple(inputs.shape)})" if inputs is not None else ""
     return ModelError(f"the loss cannot be evaluated on a batch of train{shape}: {reason}")
+
+
+def refuse_hidden_weights(loss: Tensor, slopes: Sequence[Tensor | None]) -> None:
+    """Refuse a graph that hides weights: they would seem to have no gradient.
+
+    Raises:
+        ModelError: activation checkpointing of the kind that only ``backward()`` sees through.
+    """
+    if all(slope is not None for slope in slopes):
+        return
+    seen, ahead = set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "CheckpointFunctionBackward":
+            raise ModelError(
+                "model must call checkpoint with use_reentrant=False, not True, which hides its "
+                "weights from every gradient but that of backward()"
+            )
+        ahead += [ahead_of for ahead_of, _ in node.next_functions]
 
 
 def _about_types(reason: str) -> bool:

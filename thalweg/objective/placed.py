@@ -62,25 +62,27 @@ class Placed:
         """Within the block the model stands at ``point``, in ``mode``; yields its parameters.
 
         Every draw from a global random state is fixed by ``seed``. Buffers that a forward pass
-        changes, the modes of the modules and the global random states are as before afterwards; so
-        are the parameters, where they are the user's own.
+        changes, attributes that it sets, the modes of the modules and the global random states are
+        as before afterwards; so are the parameters, where they are the user's own.
         """
         if mode not in MODES:
             raise UsageError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         # A copy, as a forward pass may write to weights (an Embedding with max_norm does).
         pieces = point.detach().clone().split(self.sizes)
         before = [p.data for p in self.parameters]
+        attributes = [(vars(module), dict(vars(module))) for module in self.model.modules()]
         buffers: list[tuple[nn.Module, str, Tensor]] = []
-        training = _set_mode(self.model, mode)
         try:
+            _set_mode(self.model, mode)
             for p, piece in zip(self.parameters, pieces, strict=True):
                 p.data = piece.view(p.shape).to(p)
             self._lend_buffers(buffers)
             with _plain_arithmetic(), random_state(seed, torch_alone=self.torch_alone):
                 yield self.parameters
         finally:
-            for module, flag in training:
-                module.training = flag
+            for now, kept in attributes:  # what a forward pass leaves behind, and the modes
+                now.clear()
+                now.update(kept)
             for module, name, buffer in buffers:
                 module._buffers[name] = buffer
             if self.restore:
@@ -153,19 +155,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _set_mode(model: nn.Module, mode: str) -> list[tuple[nn.Module, bool]]:
-    changed = []
+def _set_mode(model: nn.Module, mode: str) -> None:
+    trains = model.training
     for module in model.modules():
-        training = mode != "eval" and (module.training or not model.training)
-        if mode == "batch" and not _normalises(module):
-            # Recurrent and attention layers hold their dropout as a number, not as a module.
-            training = False
-        if module.training != training:
-            changed.append((module, training))
-    before = [(module, module.training) for module, _ in changed]
-    for module, training in changed:
-        module.training = training
-    return before
+        training = mode != "eval" and (module.training or not trains)
+        # Recurrent and attention layers hold their dropout as a number, not as a module.
+        module.training = training and (mode == "train" or _normalises(module))
 
 
 def _normalises(module: nn.Module) -> bool:

@@ -49,13 +49,14 @@ class Reduction(Enum):
 
     def mean(self, loss: Callable[[Any], Tensor], batch: Any, unit: int) -> Tensor:
         """The loss as a mean over the batch, times ``unit`` where it is a sum; the penalty once."""
-        value = loss(batch)
         if self is Reduction.MEAN:
-            return value
+            return loss(batch)
         share = unit / batch_length(batch)
         if self is Reduction.SUM:
-            return value * share
-        added = loss(_repeated(batch, 2)) - value
+            return loss(batch) * share
+        twice = _repeated(batch, 2)
+        value = loss(batch)
+        added = loss(twice) - value
         return share * added + (value - added)
 
 

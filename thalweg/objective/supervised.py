@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 from thalweg.errors import DataError, ModelError, UsageError
 from thalweg.objective.base import Objective
 from thalweg.objective.examples import Examples
-from thalweg.objective.failures import explained, shape_of
+from thalweg.objective.failures import explained, refuse_hidden_weights, shape_of
 from thalweg.objective.flat import FlatLoss
 from thalweg.objective.placed import MODES, Placed, copied, unwrapped
 from thalweg.objective.random_state import RandomState, random_state
@@ -93,6 +93,7 @@ class Supervised(Objective):
             few,
         )
         self._bytes: float | None = None
+        self._weights_seen = False
         self.chunk = chunk or (self._fitting_chunk() if mode == "eval" else min(self.examples, 256))
 
     @property
@@ -204,10 +205,16 @@ class Supervised(Objective):
         self, loss: Tensor, parameters: Sequence[Tensor]
     ) -> Sequence[Tensor | None]:
         try:
-            return torch.autograd.grad(loss, parameters, allow_unused=True)
+            slopes = torch.autograd.grad(
+                loss, parameters, allow_unused=True, retain_graph=not self._weights_seen
+            )
         except (RuntimeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"the loss cannot be differentiated: {reason}") from error
+        if not self._weights_seen:
+            refuse_hidden_weights(loss, slopes)
+            self._weights_seen = True
+        return slopes
 
     def bytes_per_example(self) -> float:
         """Memory of the graph that a Hessian-vector product keeps, for each example: measured."""
@@ -240,7 +247,8 @@ class Supervised(Objective):
             if not loss.requires_grad:
                 raise ModelError("loss must depend on the model's parameters, but does not")
             try:
-                torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+                slopes = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+                refuse_hidden_weights(loss, slopes)
                 factor = 1
             except (RuntimeError, NotImplementedError):
                 factor = 3
@@ -283,8 +291,9 @@ class Supervised(Objective):
         self, placed: Placed, point: Tensor, batch: Any, *, mode: str = "eval", seed: int = 0
     ) -> Tensor:
         self.placed = placed
-        batch = tree_map(
-            lambda leaf: leaf.to(point.device) if isinstance(leaf, Tensor) else leaf, batch
+        batch = tree_map(  # a copy, as the model may write to it
+            lambda leaf: leaf.to(point.device, copy=True) if isinstance(leaf, Tensor) else leaf,
+            batch,
         )
         with torch.no_grad(), placed.at(point, mode, seed):
             loss = self._given_loss(batch)
