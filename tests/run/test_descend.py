@@ -147,7 +147,7 @@ def test_trials_are_independent_rows(name: str) -> None:
         np.testing.assert_allclose(row, alone, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ROW_MIXING.keys() & OPTIMIZERS.keys())
+@pytest.mark.parametrize("name", sorted(ROW_MIXING.keys() & OPTIMIZERS.keys()))
 def test_optimizers_that_mix_rows_run_one_trial(name: str) -> None:
     seen = descend(BOWL, Plan(optimizer=name, learning_rate=0.1, steps=10, starts=START))
     assert seen.end["losses"][0] < seen["loss"].values[0]
