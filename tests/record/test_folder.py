@@ -239,7 +239,9 @@ def test_a_whole_module_is_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [{"lr": Path("a")}, {"lr": print}, {"lr": [1, {"a": object()}]}], ids=["path", "function", "object"]
+    "state",
+    [{"lr": Path("a")}, {"lr": print}, {"lr": [1, {"a": object()}]}],
+    ids=["path", "function", "object"],
 )
 def test_a_state_that_would_need_code_is_not_saved(
     tmp_path: Path, state: dict[str, object]
