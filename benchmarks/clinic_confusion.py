@@ -178,21 +178,24 @@ def main() -> None:
     from thalweg.clinic import CASES
 
     seeds = 1 if asked.quick else asked.seeds
-    jobs = [(name, asked.first + seed) for name in CASES for seed in range(seeds)]
+    jobs = [(name, asked.first + seed) for seed in range(seeds) for name in CASES]
     rows: list[Row] = []
+    text = ""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.workers, mp_context=context) as pool:
         for done, row in enumerate(pool.map(examine, jobs), 1):
             rows.append(row)
             if not row.right:
                 print(f"{row.case}:{row.seed} {row.truth} -> {row.verdict} {row.confidence:.2f}")
-            if done % 20 == 0:
-                print(f"{done} of {len(jobs)}", flush=True)
-    text = page(
-        rows, f"python -m benchmarks.clinic_confusion --seeds {seeds} --first {asked.first}"
-    )
-    if not asked.quick:
-        PAGE.write_text(text)
+            if done % len(CASES) == 0:  # a seed is done: what stops here keeps what it has
+                seen = done // len(CASES)
+                told = f"python -m benchmarks.clinic_confusion --seeds {seen} --first {asked.first}"
+                text = page(rows, told)
+                print(
+                    f"{seen} of {seeds} seeds, {sum(r.right for r in rows)} of {done}", flush=True
+                )
+                if not asked.quick:
+                    PAGE.write_text(text)
     print(text[:1200])
 
 
