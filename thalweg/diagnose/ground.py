@@ -143,7 +143,8 @@ def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
         wanted = {newton * f for f in (0.1, 0.3, 1.0, 3.0)} | {far * f for f in (0.03, 1.0)}
         scales = sorted({min(step, FARTHEST * fresh / steepness) for step in wanted})
         along = largest_drop(e.objective, e.point, -slope, scales=scales, start=start)
-        e.add_fall("gradient_drop", along.drop.value, along.drop.error, along.drop.cost * e.share)
+        cost = (along.drop.cost + PRODUCT_COST) * e.share
+        e.add_fall("gradient_drop", along.drop.value, along.drop.error, cost)
         e.curves["along_gradient"] = along.curve
         step, promised = krylov_step(hessian, slope)
         tried = largest_drop(e.objective, e.point, -step, scales=(0.03, 0.1, 0.3, 1.0), start=start)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes import RULES
-from thalweg.diagnose.checks import check_state, check_wiring
+from thalweg.diagnose.checks import MOST, PASSES, check_state, check_wiring
 from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.finding import Finding, Mechanism
 from thalweg.diagnose.source import task_of
@@ -86,6 +86,7 @@ def diagnose(
         return judge(evidence, wiring, name=found.name)
     if share is not None:
         examination.budget = _share_of_run(examination, share)
+    examination.spent += PASSES * min(1.0, MOST / examination.population)  # on the wiring
     try:
         return _examined(examination, wiring, probe)
     except ModelError:
