@@ -8,7 +8,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 from thalweg.errors import DataError
 from thalweg.objective.examples import Examples, is_stack, repeatable
 
-__all__ = ["as_batches"]
+__all__ = ["as_batches", "resized"]
 
 
 def as_batches(data: Any, batch_size: int | None, *, name: str = "train") -> Iterable[Any]:
@@ -34,15 +34,40 @@ def as_batches(data: Any, batch_size: int | None, *, name: str = "train") -> Ite
         return DataLoader(data, batch_size=size, shuffle=size < length)
     if not is_stack(data):
         return repeatable(data, name)
-    examples = Examples.of(data, name=name)
+    return _shuffled(Examples.of(data, name=name), batch_size, name)
+
+
+def resized(data: Any, batch_size: int | None, *, name: str = "train") -> Iterable[Any]:
+    """The same examples in batches of another size, picked as the user's sampler picks them.
+
+    Where batches come ready made, their examples are shuffled.
+    """
+    if isinstance(data, IterableDataset) or is_stack(data):
+        return as_batches(data, batch_size, name=name)
+    if isinstance(data, DataLoader) and isinstance(data.dataset, IterableDataset):
+        return DataLoader(data.dataset, batch_size=batch_size, collate_fn=data.collate_fn)
+    if isinstance(data, DataLoader) and type(data.batch_sampler) is BatchSampler:
+        sampler: Any = data.batch_sampler.sampler
+        return DataLoader(
+            data.dataset,
+            batch_size=_size(batch_size, len(sampler), name),
+            sampler=sampler,
+            collate_fn=data.collate_fn,
+            drop_last=data.drop_last,
+            generator=data.generator,
+        )
+    if isinstance(data, Dataset):
+        return as_batches(data, batch_size, name=name)
+    return _shuffled(Examples.of(data, name=name), batch_size, name)
+
+
+def _shuffled(examples: Examples, batch_size: int | None, name: str) -> Iterable[Any]:
     size = _size(batch_size, len(examples), name)
     if size == len(examples):
         return _AllAtOnce(examples)
     order = RandomSampler(range(len(examples)))  # pyright: ignore[reportArgumentType]
     return DataLoader(
-        _Rows(examples),
-        batch_size=None,
-        sampler=BatchSampler(order, size, drop_last=False),
+        _Rows(examples), batch_size=None, sampler=BatchSampler(order, size, drop_last=False)
     )
 
 

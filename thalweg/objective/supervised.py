@@ -205,9 +205,7 @@ class Supervised(Objective):
         self, loss: Tensor, parameters: Sequence[Tensor]
     ) -> Sequence[Tensor | None]:
         try:
-            slopes = torch.autograd.grad(
-                loss, parameters, allow_unused=True, retain_graph=not self._weights_seen
-            )
+            slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
         except (RuntimeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"the loss cannot be differentiated: {reason}") from error

@@ -2,10 +2,10 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,13 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader
 
 from thalweg.errors import DataError, ModelError
-from thalweg.objective.batches import as_batches
+from thalweg.objective.batches import as_batches, resized
 from thalweg.objective.examples import Examples, batch_length
-from thalweg.run.random_state import RandomState
+from thalweg.objective.placed import copied
+from thalweg.objective.private import private_loader
+from thalweg.objective.random_state import RandomState, random_state
+from thalweg.objective.reduction import Reduction
+from thalweg.run.fork import Loan, asks_for_closure, copied_optimizer, is_over, strangers
 from thalweg.task import Task
 
 __all__ = ["Training"]
@@ -49,6 +53,7 @@ class Training:
         state: RandomState,
         *,
         lent: bool,
+        seed: int | None = None,
     ) -> None:
         self.task = task
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
@@ -57,11 +62,20 @@ class Training:
         self.before_update: list[Callable[[Training], None]] = []
         self.losses: list[float] = []
         self.examples_seen = 0
-        self.population = population(task.train)
-        self._state = state
-        self._lent = lent
-        self._values = _State.of(model) if lent else None
+        self.population = _population(task)
+        self._state, self._seed = state, seed
+        # On loan: the user's own model, and what the optimizer holds besides the model.
+        of_model = {id(p) for p in model.parameters()}
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        lent_parameters = [p for p in held if id(p) not in of_model]
+        if lent:
+            lent_parameters += list(model.parameters())
+        self._lent = lent_parameters, list(model.modules()) if lent else []
+        self._loan = Loan.of(*self._lent)
+        self._others: list[Tensor] | None = None
+        self._reduction: Reduction | None = None
         self._loader: Any = None
+        self._size = self.batch_size
         self._iterator: Iterator[Any] | None = None
 
     @classmethod
@@ -74,21 +88,20 @@ class Training:
                 :meth:`advance`: for a loss that reads the user's objects.
         """
         state = RandomState.now() if seed is None else RandomState.of_seed(seed)
-        if lent:
-            memo: dict[int, Any] = {id(p): p for p in task.model.parameters()}
-            optimizer = copy.deepcopy(task.optimizer, memo)
-            model = task.model
-        else:
-            memo = {}
+        model, memo = task.model, {id(p): p for p in task.model.parameters()} if lent else {}
+        if not lent:
             try:
-                model = copy.deepcopy(task.model, memo)
-            except (RuntimeError, TypeError) as error:
+                model = copied(task.model, memo)
+            except (RuntimeError, TypeError, AttributeError) as error:
                 raise ModelError(
                     f"model must allow copy.deepcopy, but it fails: {error}"
                 ) from error
-            optimizer = copy.deepcopy(task.optimizer, memo)
-        memo[id(task.optimizer)] = optimizer
-        return cls(task, model, optimizer, copy.deepcopy(task.schedule, memo), state, lent=lent)
+        for group in task.optimizer.param_groups:
+            for p in group["params"]:
+                memo.setdefault(id(p), p)
+        optimizer = copied_optimizer(task.optimizer, memo)
+        schedule = copy.deepcopy(task.schedule, memo)
+        return cls(task, model, optimizer, schedule, state, lent=lent, seed=seed)
 
     @property
     def cost(self) -> float:
@@ -121,18 +134,41 @@ class Training:
                     begin += p.numel()
 
     def evaluate(self, examples: Examples, *, chunk: int = 1024) -> float:
-        """Mean loss over the examples in evaluation mode, without weight decay."""
-        modes = [(m, m.training) for m in self.model.modules()]
+        """Mean loss over the examples in evaluation mode, without weight decay.
+
+        A loss that sums over a batch is taken for a batch of the training's size.
+        """
         total = 0.0
-        with self._at_home(), torch.no_grad():
-            self.model.eval()
-            try:
-                for batch, length in examples.chunks(chunk):
-                    total += float(self._loss(_on_device(batch, self.model))) * length
-            finally:
-                for module, training in modes:
-                    module.training = training
+        with self._at_home(), torch.no_grad(), random_state(0), self._evaluating():
+            if self._reduction is None:
+                self._reduction = Reduction.of(self._value, examples.fetch(slice(0, 4)))
+            for batch, length in examples.chunks(chunk):
+                loss = self._reduction.mean(self._loss, _on_device(batch, self.model), self._unit())
+                total += float(loss) * length
         return total / len(examples)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        # Not by eval(), which some models override to change their weights.
+        modes = [(m, m.training) for m in self.model.modules()]
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def _value(self, batch: Any, seed: int) -> float:
+        with random_state(seed):
+            batch = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
+            return float(self._loss(_on_device(batch, self.model)))
+
+    def _unit(self) -> int:
+        train = self.task.train
+        size = self.task.batch_size or getattr(train, "batch_size", None)
+        size = size or getattr(getattr(train, "batch_sampler", None), "batch_size", None)
+        return int(size or self.population)
 
     def rebuild(self, make: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]) -> None:
         """Replace the optimizer by what ``make`` gives for its groups, with their rate and decay.
@@ -148,28 +184,41 @@ class Training:
         for change in self.before_step:
             change(self)
         batch = _on_device(batch, self.model)
+        length = batch_length(batch)
 
         def closure() -> Tensor:
             self.optimizer.zero_grad()
             loss = self._loss(batch)
             if loss.requires_grad:
-                loss.backward()
-            self.examples_seen += batch_length(batch)
+                self._backward(loss)
+            self.examples_seen += length
             for change in self.before_update:
                 change(self)
             return loss
 
-        if isinstance(self.optimizer, torch.optim.LBFGS):
-            loss = self.optimizer.step(closure)
+        if asks_for_closure(type(self.optimizer)):
+            loss = self.optimizer.step(closure)  # pyright: ignore[reportArgumentType, reportCallIssue]
         else:
             loss = closure()
             self.optimizer.step()
-        if self.schedule is not None:
-            if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                self.schedule.step(float(loss))
-            else:
-                self.schedule.step()
+        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.schedule.step(float(loss.detach()))
+        elif self.schedule is not None and not is_over(self.schedule):
+            self.schedule.step()
         self.losses.append(float(loss.detach()))
+
+    def _backward(self, loss: Tensor) -> None:
+        """``loss.backward()``, with the gradients of what is not trained here left alone."""
+        if self._others is None:
+            self._others = strangers(loss, [*self.model.parameters(), *self._lent[0]])
+        before = [p.grad for p in self._others]
+        for p in self._others:
+            p.grad = None
+        try:
+            loss.backward()
+        finally:
+            for p, grad in zip(self._others, before, strict=True):
+                p.grad = grad
 
     def _loss(self, batch: Any) -> Tensor:
         if self.task.batch_loss is not None:
@@ -192,86 +241,56 @@ class Training:
             ) from None
 
     def _batches(self) -> Any:
-        task = self.task
-        if self.batch_size == task.batch_size:
-            if self._loader is None:
-                self._loader = _private(as_batches(task.train, task.batch_size))
-            return self._loader
-        train = task.train
-        if isinstance(train, DataLoader):
-            kind = {"collate_fn": train.collate_fn, "drop_last": train.drop_last}
-            return DataLoader(train.dataset, batch_size=self.batch_size, shuffle=True, **kind)
-        return as_batches(train, self.batch_size)
+        if self._loader is None or self._size != self.batch_size:
+            train, self._size = self.task.train, self.batch_size
+            if self._size == self.task.batch_size:
+                self._loader = _private(as_batches(train, self._size), self._seed)
+            elif isinstance(train, DataLoader):
+                self._loader = resized(private_loader(train, self._seed), self._size)
+            else:
+                self._loader = _private(resized(train, self._size), self._seed)
+        return self._loader
 
     @contextmanager
     def _at_home(self) -> Iterator[None]:
-        """The fork's own random state, and its own values where the model is lent."""
+        """The fork's own random state, and its own values of what is on loan."""
         outside = RandomState.now()
-        users = _State.of(self.model) if self._lent else None
+        users = Loan.of(*self._lent)
         self._state.restore()
-        if self._values is not None:
-            self._values.put(self.model)
+        self._loan.put(share=False)
         try:
             yield
         finally:
             self._state = RandomState.now()
             outside.restore()
-            if users is not None:
-                self._values = _State.of(self.model)
-                users.put(self.model, share=True)
+            self._loan = Loan.of(*self._lent)
+            users.put(share=True)
 
 
-@dataclass(frozen=True)
-class _State:
-    """Everything of a model that training changes, by reference or by copy."""
-
-    data: list[Tensor]
-    grads: list[Tensor | None]
-    buffers: list[tuple[nn.Module, str, Tensor | None]]
-    modes: list[tuple[nn.Module, bool]]
-
-    @classmethod
-    def of(cls, model: nn.Module) -> "_State":
-        return cls(
-            [p.data for p in model.parameters()],
-            [p.grad for p in model.parameters()],
-            [(m, name, b) for m in model.modules() for name, b in m._buffers.items()],
-            [(m, m.training) for m in model.modules()],
-        )
-
-    def put(self, model: nn.Module, *, share: bool = False) -> None:
-        for p, data, grad in zip(model.parameters(), self.data, self.grads, strict=True):
-            p.data = data if share else data.clone()
-            p.grad = grad if share or grad is None else grad.clone()
-        for module, name, buffer in self.buffers:
-            module._buffers[name] = buffer if share or buffer is None else buffer.clone()
-        for module, training in self.modes:
-            module.training = training
+_POPULATIONS: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
 
 
-def population(train: Any) -> int:
-    """Number of examples in training data of any form."""
-    if isinstance(train, DataLoader) and hasattr(train.dataset, "__len__"):
-        return len(train.dataset)  # pyright: ignore[reportArgumentType]
-    return Examples.of(train).population
+def _population(task: Task) -> int:
+    """Number of training examples of a task, counted once."""
+    if task not in _POPULATIONS:
+        _POPULATIONS[task] = Examples.of(task.train).population
+    return _POPULATIONS[task]
 
 
-def _private(loader: Any) -> Any:
-    """A loader whose own generator, if it has one, can be advanced without touching the user's."""
-    if not isinstance(loader, DataLoader):
-        return loader
-    generators = {}
-    for holder in (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None)):
-        generator = getattr(holder, "generator", None)
-        if isinstance(generator, torch.Generator):
-            twin = torch.Generator(generator.device)
-            twin.set_state(generator.get_state())
-            generators[id(generator)] = twin
-    if not generators:
-        return loader
-    memo: dict[int, Any] = dict(generators)
-    memo[id(loader.dataset)] = loader.dataset
-    return copy.deepcopy(loader, memo)
+def _private(batches: Any, seed: int | None) -> Any:
+    """Batches whose generators and tensors are not the user's."""
+    if isinstance(batches, DataLoader):
+        return private_loader(batches, seed)
+    return _Copies(batches)
+
+
+class _Copies:
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches:
+            yield tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
 
 
 def _on_device(batch: Any, model: nn.Module) -> Any:

@@ -1,0 +1,112 @@
+"""Copies of a training's objects that share nothing with the user's, and loans that are given back."""
+
+import copy
+import inspect
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Loan", "asks_for_closure", "copied_optimizer", "is_over", "strangers"]
+
+_OWN = ("_hooks", "step", "_opt_called")
+"""Endings of the names of an optimizer's attributes that belong to the user's loop: a hook would
+record, or change, objects of the user's."""
+
+
+def copied_optimizer(
+    optimizer: torch.optim.Optimizer, memo: dict[int, Any]
+) -> torch.optim.Optimizer:
+    """An optimizer with the same state, over the parameters that ``memo`` names, without its hooks.
+
+    ``copy.deepcopy`` keeps no more than groups and state, without which LBFGS cannot step.
+    """
+    kept = {k: v for k, v in vars(optimizer).items() if not k.endswith(_OWN)}
+    twin = type(optimizer).__new__(type(optimizer))
+    memo[id(optimizer)] = twin
+    state = copy.deepcopy(kept, memo)
+    for name, value in vars(optimizer).items():
+        if name.endswith("_hooks") and isinstance(value, OrderedDict):
+            state[name] = OrderedDict()
+    twin.__setstate__(state)
+    step = twin.step
+
+    @wraps(step)
+    def tracked(*args: Any, **kwargs: Any) -> Any:
+        twin._opt_called = True  # pyright: ignore[reportAttributeAccessIssue]
+        return step(*args, **kwargs)
+
+    # What a schedule looks for before it steps: it had marked the user's own.
+    vars(tracked)["_wrapped_by_lr_sched"] = True
+    twin.step = tracked
+    return twin
+
+
+def strangers(loss: Tensor, own: Sequence[Tensor]) -> list[Tensor]:
+    """Leaves that a backward pass would give a gradient to, and that are not the training's own."""
+    known = {id(p) for p in own}
+    found: list[Tensor] = []
+    seen, ahead = set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, Tensor) and id(leaf) not in known:
+            found.append(leaf)
+        ahead += [ahead_of for ahead_of, _ in node.next_functions]
+    return found
+
+
+@dataclass(frozen=True)
+class Loan:
+    """Everything of some parameters and modules that training changes, by reference."""
+
+    parameters: list[Tensor]
+    values: list[tuple[Tensor, Tensor | None, bool]]
+    attributes: list[tuple[nn.Module, dict[str, Any]]]
+    buffers: list[tuple[nn.Module, dict[str, Tensor | None]]]
+
+    @classmethod
+    def of(cls, parameters: list[Tensor], modules: list[nn.Module]) -> "Loan":
+        """As they are."""
+        return cls(
+            parameters,
+            [(p.data, p.grad, p.requires_grad) for p in parameters],
+            [(m, dict(vars(m))) for m in modules],
+            [(m, dict(m._buffers)) for m in modules],
+        )
+
+    def put(self, *, share: bool) -> None:
+        """Make them so again: the same tensors with ``share``, else copies."""
+        for p, (data, grad, wanted) in zip(self.parameters, self.values, strict=True):
+            p.data = data if share else data.clone()
+            p.grad = grad if share or grad is None else grad.clone()
+            p.requires_grad_(wanted)
+        for module, attributes in self.attributes:
+            vars(module).clear()
+            vars(module).update(attributes)
+        for module, buffers in self.buffers:
+            module._buffers.clear()
+            for name, buffer in buffers.items():
+                module._buffers[name] = buffer if share or buffer is None else buffer.clone()
+
+
+@cache
+def asks_for_closure(kind: type[torch.optim.Optimizer]) -> bool:
+    """Whether a step of such an optimizer needs to evaluate the loss itself, as that of LBFGS."""
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def is_over(schedule: Any) -> bool:
+    """Whether a schedule of fixed length has ended; the last rate stays."""
+    return (
+        isinstance(schedule, torch.optim.lr_scheduler.OneCycleLR)
+        and schedule.last_epoch + 1 >= schedule.total_steps
+    )
