@@ -258,7 +258,9 @@ class _Chunks:
         objective = self.objective
         if objective.mode != "eval":
             return objective.chunk
-        room = min(CACHE, objective.memory) / objective.bytes_per_example()
+        # Every chunk goes through the parameters too: it should be worth it.
+        ample = max(CACHE, self.point.nbytes)
+        room = min(ample, objective.memory) / objective.bytes_per_example()
         most = max(objective.chunk, int(room))
         examples = objective.data.length
         return -(-examples // -(-examples // most))
