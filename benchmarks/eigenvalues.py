@@ -50,7 +50,7 @@ POWER_TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6)
 """What PyHessian is given, loosest first; the first is its default."""
 
 POWER_STEPS = 1000
-POWER_SECONDS = 25.0
+POWER_SECONDS = 15.0
 """PyHessian may try further tolerances for so long at each stage."""
 
 Data = tuple[Tensor, Tensor]
@@ -235,7 +235,7 @@ def race(model: nn.Module, data: Data, rounds: int, seconds: float) -> dict[str,
 
 def run(quick: bool) -> dict[str, Any]:
     """All stages."""
-    rounds, seconds = (5, 5.0) if quick else (25, POWER_SECONDS)
+    rounds, seconds = (5, 5.0) if quick else (15, POWER_SECONDS)
     data, model, done = digits(), network(), 0
     torch.manual_seed(1)
     stages = {}

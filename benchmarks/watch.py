@@ -53,7 +53,7 @@ def loop(data: tuple[Tensor, Tensor], steps: int, how: str) -> None:
 
 def run(quick: bool) -> dict[str, Any]:
     """Every way in turn, often."""
-    rounds, steps = (4, 1000) if quick else (30, 3000)
+    rounds, steps = (4, 1000) if quick else (25, 1500)
     data = digits()
     spent: dict[str, list[Spent]] = {"plain": [], "memory": [], "folder": []}
     for how in spent:

@@ -123,6 +123,16 @@ def test_a_run_with_its_task_stands_at_its_latest_checkpoint(folder: Path) -> No
     assert same(before, everything(task))
 
 
+def test_an_optimizer_that_keeps_more_than_its_state_comes_along(tmp_path: Path) -> None:
+    task = momentum()
+    task = dataclasses.replace(
+        task, optimizer=torch.optim.LBFGS(task.model.parameters(), max_iter=3), history=None
+    )
+    torch.save(task.model.state_dict(), tmp_path / "weights.pt")
+    finding = diagnose(task, checkpoint=tmp_path / "weights.pt", budget=60, probe=False)
+    assert "unchanged_fall" in finding.evidence
+
+
 def test_a_schedule_that_the_run_did_not_keep_stays_as_given(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "mine")
     task = normalised()

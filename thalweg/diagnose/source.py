@@ -4,15 +4,18 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from thalweg.diagnose.history import history_estimates
-from thalweg.errors import FolderError, UsageError
+from thalweg.errors import FolderError, ModelError, UsageError
 from thalweg.estimate import Evidence
+from thalweg.objective.placed import copied
 from thalweg.record.checkpoint import REST
 from thalweg.record.folder import RunFolder, read_weights
 from thalweg.record.weights import read_plain
+from thalweg.run.fork import copied_optimizer
 from thalweg.task import Task
 
 __all__ = ["HistoryOnly", "task_of"]
@@ -97,5 +100,11 @@ def _with_weights(task: Task, path: Path) -> Task:
 
 
 def _copied(task: Task) -> Task:
-    model, optimizer, schedule = copy.deepcopy((task.model, task.optimizer, task.schedule))
+    memo: dict[int, Any] = {}
+    try:
+        model = copied(task.model, memo)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ModelError(f"model must allow copy.deepcopy, but it fails: {error}") from error
+    optimizer = copied_optimizer(task.optimizer, memo)
+    schedule = copy.deepcopy(task.schedule, memo)
     return replace(task, model=model, optimizer=optimizer, schedule=schedule)

@@ -6,13 +6,12 @@ import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
 from thalweg.diagnose.cures import Cure, Ground
 from thalweg.diagnose.examination import Examination
 from thalweg.diagnose.fingerprint import of_training
 from thalweg.errors import FolderError, UsageError
 from thalweg.estimate import LOSS_COST
+from thalweg.run.fork import asks_for_closure
 from thalweg.run.training import Training
 
 __all__ = ["Ran", "Track"]
@@ -100,7 +99,7 @@ class Track:
             steps = int((goal - training.cost) / step + 0.5)
             if steps < 1:
                 break
-            if isinstance(training.optimizer, torch.optim.LBFGS):
+            if asks_for_closure(training.optimizer):
                 steps = 1  # of as many evaluations as its line search takes
             if not training.advance(steps):
                 return False
