@@ -10,6 +10,7 @@ from torch import Tensor
 from thalweg.errors import ModelError, UsageError
 from thalweg.estimate import PRODUCT_COST
 from thalweg.objective.base import Objective
+from thalweg.objective.graph import has_functions_of_its_own
 from thalweg.objective.replay import Replay, record, replayable
 from thalweg.objective.supervised import Supervised
 
@@ -45,6 +46,8 @@ def value_and_gradient(objective: Objective, point: Tensor) -> tuple[Tensor, Ten
     leaf = point.detach().requires_grad_()
     with torch.enable_grad():
         value = objective.loss(leaf)
+        if not value.requires_grad:  # a constant
+            return value, torch.zeros_like(point)
         (slope,) = torch.autograd.grad(value, leaf)
     return value.detach(), slope
 
@@ -64,7 +67,8 @@ class Hessian:
     ``(k, dim)`` gives ``k`` products.
 
     Where an operation has no second derivative the products are central differences of the
-    gradient, and ``exact`` turns False.
+    gradient, and ``exact`` turns False. Of a ``torch.autograd.Function`` in the model that cannot be
+    known: there the first product is compared with a difference, at 2 evaluations more.
 
     Attributes:
         dim: number of rows.
@@ -78,7 +82,7 @@ class Hessian:
         if point.ndim != 1:
             raise UsageError(f"point must be one point, but has shape {tuple(point.shape)}")
         self.objective = objective
-        self.point = point.detach()
+        self.point = point.detach().clone()  # the caller's may move on
         self.dim = objective.dim
         self.cost = 0.0
         self.exact = True
@@ -89,14 +93,14 @@ class Hessian:
         self._first: tuple[Tensor, Tensor] | None = None
 
     def __matmul__(self, vectors: Tensor) -> Tensor:
-        if vectors.shape[-1] != self.dim:
+        if vectors.ndim == 0 or vectors.shape[-1] != self.dim:
             raise UsageError(
                 f"vectors must have shape (..., {self.dim}), but have shape {tuple(vectors.shape)}"
             )
         if vectors.ndim == 1:
             return self._product(vectors)
         rows = [self._product(vector) for vector in vectors.reshape(-1, self.dim)]
-        return torch.stack(rows).reshape(vectors.shape)
+        return torch.stack(rows).reshape(vectors.shape) if rows else vectors.to(self.point)
 
     def dense(self) -> Tensor:
         """The whole matrix ``(dim, dim)``, symmetrised; ``dim`` products."""
@@ -109,7 +113,11 @@ class Hessian:
         self.cost += PRODUCT_COST
         if self.exact:
             try:
-                return self._exact_product(vector)
+                found = self._exact_product(vector)
+                if self._pieces.doubtful:
+                    self._compare(vector, found)
+                if self.exact:
+                    return found
             except (RuntimeError, NotImplementedError) as error:
                 if not _lacks_second_derivative(error):
                     raise
@@ -148,6 +156,14 @@ class Hessian:
                 self._graphs, self._replays = None, False
                 return self._exact_product(vector)
         return result
+
+    def _compare(self, vector: Tensor, found: Tensor) -> None:
+        """Give up exact products if this one is far from a difference, as a missing part makes it."""
+        self._pieces.doubtful = False
+        self.cost += PRODUCT_COST
+        expected = self._difference(vector)
+        if (found - expected).norm() > 0.05 * expected.norm():
+            self.exact, self._graphs = False, None
 
     def _difference(self, vector: Tensor) -> Tensor:
         norm = vector.norm()
@@ -204,6 +220,7 @@ class _Graph:
 class _Pieces(Protocol):
     fits: bool
     decay: Any
+    doubtful: bool
 
     def held(self) -> AbstractContextManager[Any]: ...
     def graphs(self) -> Iterator[_Graph]: ...
@@ -212,7 +229,7 @@ class _Pieces(Protocol):
 class _Whole:
     """Any objective, in one piece."""
 
-    fits, decay = True, 0.0
+    fits, decay, doubtful = True, 0.0, False
 
     def __init__(self, objective: Objective, point: Tensor) -> None:
         self.objective, self.point = objective, point
@@ -222,7 +239,10 @@ class _Whole:
 
     def graphs(self) -> Iterator[_Graph]:
         leaf = self.point.clone().requires_grad_()
-        slopes = torch.autograd.grad(self.objective.loss(leaf), leaf, create_graph=True)
+        loss = self.objective.loss(leaf)
+        slopes = (
+            torch.autograd.grad(loss, leaf, create_graph=True) if loss.requires_grad else [None]
+        )
         yield _Graph(
             [leaf],
             list(slopes),
@@ -238,6 +258,7 @@ class _Chunks:
         self.objective, self.point, self.decay = objective, point, objective.decay
         needed = objective.bytes_per_example() * (objective.examples or 1)
         self.fits = needed <= objective.memory
+        self.looked = self.doubtful = False
 
     def held(self) -> AbstractContextManager[Any]:
         return self.objective.placed.at(self.point, self.objective.mode, self.objective.seed)
@@ -248,6 +269,8 @@ class _Chunks:
             loss = weight * self.objective.batch_loss(batch)
             if not loss.requires_grad:
                 raise ModelError("loss must depend on the model's parameters, but does not")
+            if not self.looked:
+                self.looked, self.doubtful = True, has_functions_of_its_own(loss)
             slopes = torch.autograd.grad(
                 loss, placed.parameters, create_graph=True, allow_unused=True
             )
@@ -279,6 +302,7 @@ def _lacks_second_derivative(error: Exception) -> bool:
         for sign in (
             "not implemented",
             "double backward",
+            "differentiate twice",
             "does not require grad",
             "derivative for",
         )

@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_flatten
 
 from thalweg.errors import DataError, ModelError
 from thalweg.objective.examples import batch_length
+from thalweg.objective.graph import nodes
 
 __all__ = ["explained", "refuse_hidden_weights", "shape_of"]
 
@@ -44,18 +45,11 @@ def refuse_hidden_weights(loss: Tensor, slopes: Sequence[Tensor | None]) -> None
     """
     if all(slope is not None for slope in slopes):
         return
-    seen, ahead = set(), [loss.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.name() == "CheckpointFunctionBackward":
-            raise ModelError(
-                "model must call checkpoint with use_reentrant=False, not True, which hides its "
-                "weights from every gradient but that of backward()"
-            )
-        ahead += [ahead_of for ahead_of, _ in node.next_functions]
+    if any(node.name() == "CheckpointFunctionBackward" for node in nodes(loss)):
+        raise ModelError(
+            "model must call checkpoint with use_reentrant=False, not True, which hides its weights "
+            "from every gradient but that of backward()"
+        )
 
 
 def _about_types(reason: str) -> bool:

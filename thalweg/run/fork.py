@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thalweg.objective.graph import nodes
+
 __all__ = ["Loan", "asks_for_closure", "copied_optimizer", "is_over", "strangers"]
 
 _OWN = ("_hooks", "step", "_opt_called")
@@ -49,18 +51,8 @@ def copied_optimizer(
 def strangers(loss: Tensor, own: Sequence[Tensor]) -> list[Tensor]:
     """Leaves that a backward pass would give a gradient to, and that are not the training's own."""
     known = {id(p) for p in own}
-    found: list[Tensor] = []
-    seen, ahead = set(), [loss.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if isinstance(leaf, Tensor) and id(leaf) not in known:
-            found.append(leaf)
-        ahead += [ahead_of for ahead_of, _ in node.next_functions]
-    return found
+    leaves = (getattr(node, "variable", None) for node in nodes(loss))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and id(leaf) not in known]
 
 
 @dataclass(frozen=True)
