@@ -227,6 +227,30 @@ def test_how_a_number_is_said(found: Estimate, said: str) -> None:
     assert phrases.measured(found) == said
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (math.nan, "an unknown part"),
+        (-0.1, "none"),
+        (0.0, "none"),
+        (1e-9, "less than 0.001%"),
+        (0.0956, "10%"),
+        (0.0123, "1.2%"),
+        (0.994, "99%"),
+        (1.0, "100%"),
+        (7.0, "all"),
+    ],
+)
+def test_how_a_share_is_said(value: float, said: str) -> None:
+    assert phrases.share(value) == said
+
+
+def test_data_that_cannot_be_fitted_are_told_without_any_measurement() -> None:
+    found = RULE[Cause.CANNOT_FIT](Evidence({"data_faults": Estimate(1.0)}))
+    assert found is not None
+    reads_well(found.sentence)
+
+
 def test_the_share_that_a_label_signal_leaves_open_is_said() -> None:
     told = {"explained": 0.001, "escape_fall": 0.0}
     stuck = next(t for t in TOLD if t.cause is Cause.CANNOT_FIT).signs | told

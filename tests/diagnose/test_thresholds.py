@@ -88,6 +88,13 @@ def test_nothing_lies_above_a_threshold_that_is_no_number(value: float, error: f
         assert t.above(Estimate(value, error), threshold) == 0.0
 
 
+def test_an_error_counts_beside_the_softness_of_the_threshold() -> None:
+    """At twice the threshold, exactly, give or take 0.9 of it, and 1.3."""
+    assert t.above(Estimate(2.0), 1.0) == pytest.approx(0.9972, abs=1e-3)
+    assert t.above(Estimate(2.0, 0.9), 1.0) == pytest.approx(0.911, abs=1e-3)
+    assert t.above(Estimate(2.0, 1.3), 1.0) < 0.8
+
+
 def test_a_number_of_unknown_size_says_nothing() -> None:
     assert t.above(Estimate(100.0, math.inf), 1.0) == 0.5
 

@@ -99,7 +99,7 @@ class Track:
             steps = int((goal - training.cost) / step + 0.5)
             if steps < 1:
                 break
-            if asks_for_closure(training.optimizer):
+            if asks_for_closure(type(training.optimizer)):
                 steps = 1  # of as many evaluations as its line search takes
             if not training.advance(steps):
                 return False
