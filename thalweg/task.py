@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -59,22 +60,21 @@ class Task:
                 f"optimizer must be a torch.optim.Optimizer, not {_kind(self.optimizer)}"
             )
         if (self.loss is None) == (self.batch_loss is None):
-            given = "neither" if self.loss is None else "both"
+            given = "neither was" if self.loss is None else "both were"
             raise UsageError(
                 "exactly one of loss(output, target) and batch_loss(model, batch) must be given, "
-                f"but {given} was"
+                f"but {given}"
             )
         for name in ("loss", "batch_loss"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise UsageError(f"{name} must be callable, not {_kind(getattr(self, name))}")
-        if self.batch_size is not None and (
-            not isinstance(self.batch_size, int)
-            or isinstance(self.batch_size, bool)
-            or self.batch_size < 1
-        ):
-            raise UsageError(f"batch_size must be a whole number above 0, not {self.batch_size!r}")
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"steps must be above 0, not {self.steps!r}")
+        for name in ("batch_size", "steps"):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            if not isinstance(given, Integral) or isinstance(given, bool) or given < 1:
+                raise UsageError(f"{name} must be a whole number above 0, not {given!r}")
+            object.__setattr__(self, name, int(given))  # NumPy's whole numbers are no int
         for name in ("train", "test"):
             data = getattr(self, name)
             if data is None:
