@@ -184,9 +184,15 @@ def test_weights_of_a_checkpoint_are_examined_and_the_task_stays_where_it_is(
     found = task_of(lambda: task, checkpoint=tmp_path / f"weights.{kind}")
     assert same(weights_of(found), list(state.values()))
     assert same(before, everything(task))
+
+
+def test_a_diagnosis_of_a_checkpoint_is_that_of_a_model_with_its_weights(tmp_path: Path) -> None:
+    task = normalised()
+    before, state = everything(task), moved(task)
+    torch.save(state, tmp_path / "weights.pt")
     there = copy.deepcopy(task)
     there.model.load_state_dict(state)
-    finding = diagnose(task, checkpoint=tmp_path / f"weights.{kind}", budget=60, probe=False)
+    finding = diagnose(task, checkpoint=tmp_path / "weights.pt", budget=60, probe=False)
     assert finding.evidence.value("loss") == pytest.approx(
         diagnose(there, budget=60, probe=False).evidence.value("loss")
     )

@@ -60,7 +60,7 @@ def test_nothing_of_the_users_is_changed(name: str) -> None:
 def test_an_interrupted_diagnosis_leaves_everything_as_it_was(name: str) -> None:
     ticks: list[str] = []
     diagnose(STUCK[name](), budget=60, progress=ticks.append)
-    for stop in {0, 1, 2, len(ticks) // 2, len(ticks) - 2, len(ticks) - 1}:
+    for stop in (1, len(ticks) // 2, len(ticks) - 1):
         task, left = STUCK[name](), [stop]
         before = everything(task)
 
@@ -104,7 +104,7 @@ def test_an_interruption_within_the_model_leaves_everything_as_it_was(
     began = Interrupts.calls
     diagnose(task, budget=60, probe=False)
     total = Interrupts.calls - began
-    for share in (0.0, 0.05, 0.2, 0.5, 0.8, 0.99):
+    for share in (0.02, 0.3, 0.9):
         monkeypatch.setattr(Interrupts, "at", math.inf)
         task = make()
         before = everything(task)
@@ -126,7 +126,7 @@ def test_the_same_seed_says_the_same_whatever_the_global_random_state(name: str)
 
 
 def test_another_process_says_the_same() -> None:
-    names = ["normalised", "loader", "small_start"]
+    names = ["normalised", "small_start"]
     code = f"""
 import json, random, numpy, torch
 torch.manual_seed(12345); random.seed(3); numpy.random.seed(4)
@@ -214,8 +214,8 @@ def test_a_constant_added_to_the_loss_changes_nothing(
     # natural zero: the one number that a constant changes. Which of two nudges that come to the same
     # end is told of is left to rounding.
     agree(
-        diagnose(task, probe=False),
-        diagnose(shifted, probe=False),
+        diagnose(task, budget=100, probe=False),
+        diagnose(shifted, budget=100, probe=False),
         rtol=1e-3,
         atol=1e-6,
         apart=("explained", "nudge_length"),
@@ -238,8 +238,8 @@ def test_the_unit_of_the_loss_changes_nothing(make: Callable[..., Task], factor:
     )
     # The first step of L-BFGS and Adam's epsilon know a unit, so descents end a little elsewhere.
     agree(
-        diagnose(task, probe=False),
-        diagnose(scaled, probe=False),
+        diagnose(task, budget=100, probe=False),
+        diagnose(scaled, budget=100, probe=False),
         rtol=0.1,
         atol=2e-3,
         apart=("one_batch_fall", "one_batch_fresh_fall"),
@@ -251,7 +251,7 @@ def test_the_order_of_the_examples_changes_little(make: Callable[..., Task]) -> 
     task = double(make)
     order = torch.randperm(len(task.train[0]), generator=torch.Generator().manual_seed(8))
     turned = dataclasses.replace(task, train=tuple(part[order] for part in task.train))
-    one, other = diagnose(task, probe=False), diagnose(turned, probe=False)
+    one, other = (diagnose(each, budget=100, probe=False) for each in (task, turned))
     assert one.cause == other.cause
     for name in ("loss", "constant_loss", "gradient_norm", "top_eigenvalue", "stability"):
         first, second = one.evidence[name], other.evidence[name]
