@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tests.diagnose.stuck import everything, momentum, normalised, same, trained
+from tests.diagnose.stuck import everything, momentum, normalised, own_penalty, same, trained
 from thalweg.diagnose.race import race
 from thalweg.diagnose.source import HistoryOnly, task_of
 from thalweg.diagnose.verdict import diagnose
@@ -196,6 +196,16 @@ def test_a_diagnosis_of_a_checkpoint_is_that_of_a_model_with_its_weights(tmp_pat
     assert finding.evidence.value("loss") == pytest.approx(
         diagnose(there, budget=60, probe=False).evidence.value("loss")
     )
+    assert same(before, everything(task))
+
+
+def test_weights_are_not_put_into_a_copy_that_the_loss_does_not_read(tmp_path: Path) -> None:
+    """Its penalty would stay that of the user's own weights, and the verdict be one on another loss."""
+    task = own_penalty()
+    torch.save(task.model.state_dict(), tmp_path / "weights.pt")
+    before = everything(task)
+    with pytest.raises(UsageError, match="the loss reads the model's own objects"):
+        diagnose(task, checkpoint=tmp_path / "weights.pt")
     assert same(before, everything(task))
 
 

@@ -11,7 +11,9 @@ import torch
 from thalweg.diagnose.history import history_estimates
 from thalweg.errors import FolderError, ModelError, UsageError
 from thalweg.estimate import Evidence
+from thalweg.objective.examples import Examples
 from thalweg.objective.placed import copied
+from thalweg.objective.supervised import Supervised
 from thalweg.record.checkpoint import REST
 from thalweg.record.folder import RunFolder, read_weights
 from thalweg.record.weights import read_plain
@@ -100,6 +102,11 @@ def _with_weights(task: Task, path: Path) -> Task:
 
 
 def _copied(task: Task) -> Task:
+    if _reads_the_model(task):
+        raise UsageError(
+            "the loss reads the model's own objects, so that other weights cannot be put into a "
+            "copy: load them into the model, and give the task alone"
+        )
     memo: dict[int, Any] = {}
     try:
         model = copied(task.model, memo)
@@ -108,3 +115,12 @@ def _copied(task: Task) -> Task:
     optimizer = copied_optimizer(task.optimizer, memo)
     schedule = copy.deepcopy(task.schedule, memo)
     return replace(task, model=model, optimizer=optimizer, schedule=schedule)
+
+
+def _reads_the_model(task: Task) -> bool:
+    """Whether a copy of the model would have another loss than the user's at the same weights."""
+    try:
+        few = Examples.of(task.train).subsample(8, torch.Generator().manual_seed(0))
+        return Supervised(task.model, task.loss, few, batch_loss=task.batch_loss).placed.restore
+    except UsageError:  # what cannot be evaluated is told of by what evaluates it
+        return False
