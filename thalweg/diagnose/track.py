@@ -2,15 +2,15 @@
 
 import json
 import math
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from thalweg.diagnose.cures import Cure, Ground
 from thalweg.diagnose.examination import Examination
-from thalweg.diagnose.fingerprint import of_training
+from thalweg.diagnose.fingerprint import fingerprint, of_other_states, of_training
 from thalweg.errors import FolderError, UsageError
 from thalweg.estimate import LOSS_COST
+from thalweg.objective.random_state import RandomState
 from thalweg.run.fork import asks_for_closure
 from thalweg.run.training import Training
 
@@ -22,12 +22,14 @@ class Ran:
     """What one run of an arm gave.
 
     ``losses`` and ``test_losses`` hold a number at each mark, NaN from where the run had diverged;
-    ``cost`` counts steps and looks, in gradient evaluations over the training data.
+    ``cost`` counts steps and looks, in gradient evaluations over the training data. ``drew`` tells
+    the random states of NumPy and Python that it began with, where it drew from them.
     """
 
     losses: tuple[float, ...]
     test_losses: tuple[float, ...]
     cost: float
+    drew: str | None = None
 
 
 class Track:
@@ -47,22 +49,28 @@ class Track:
         self._file = None if folder is None else Path(folder) / "race.jsonl"
         self.cost = 0.0 if self._file is None else LOSS_COST * e.share
         self._state = "" if self._file is None else of_training(e)
+        self._others = of_other_states(RandomState.now())
         self._finished = self._read()
         self._keep()
 
     def run(self, cure: Cure | None, seed: int, ground: Ground) -> Ran:
         """The run of an arm, or what a folder kept of it; without a cure, of the unchanged arm."""
-        name, code = ("unchanged", "") if cure is None else (cure.name, cure.code)
-        key = f"{name}|{seed}|{self.length:.6g}|{self._state}|{zlib.crc32(code.encode()):08x}"
-        if key not in self._finished:
-            self._finished[key] = self._fresh(cure, seed, ground)
-            self._keep(key, self._finished[key])
-        return self._finished[key]
+        name = "unchanged" if cure is None else cure.name
+        what = None if cure is None else fingerprint([cure.name, cure.code, cure.change])
+        key = f"{name}|{seed}|{self.evaluations[-1]!r}|{len(self.evaluations)}|{self._state}|{what}"
+        for drew in (None, self._others):
+            if (key, drew) in self._finished:
+                return self._finished[key, drew]
+        ran = self._fresh(cure, seed, ground)
+        self._finished[key, ran.drew] = ran
+        self._keep(key, ran)
+        return ran
 
     def _fresh(self, cure: Cure | None, seed: int, ground: Ground) -> Ran:
         e = self.e
         lent = e.objective.placed.restore
         training = Training.of(e.task, seed=seed or None, lent=lent)
+        before = training.random_state
         losses, tests, looks = [], [], 0.0
 
         def look() -> None:
@@ -90,7 +98,9 @@ class Track:
             raise UsageError(
                 f"cures must fit the training, but {cure.name} does not: {reason}"
             ) from error
-        return Ran(tuple(losses), tuple(tests), training.cost + looks)
+        drew = seed == 0 and training.random_state.drew_elsewhere(before)
+        cost = training.cost + looks
+        return Ran(tuple(losses), tuple(tests), cost, self._others if drew else None)
 
     def _advance(self, training: Training, goal: float) -> bool:
         """Steps until ``goal`` evaluations are spent; a step that would pass it by half is left."""
@@ -105,10 +115,10 @@ class Track:
                 return False
         return True
 
-    def _read(self) -> dict[str, Ran]:
+    def _read(self) -> dict[tuple[str, str | None], Ran]:
         if self._file is None or not self._file.exists():
             return {}
-        finished: dict[str, Ran] = {}
+        finished: dict[tuple[str, str | None], Ran] = {}
         try:
             lines = self._file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError as error:
@@ -120,7 +130,8 @@ class Track:
                     tuple(math.nan if v is None else float(v) for v in kept[key])
                     for key in ("losses", "test_losses")
                 ]
-                finished[kept["key"]] = Ran(numbers[0], numbers[1], float(kept["cost"]))
+                ran = Ran(numbers[0], numbers[1], float(kept["cost"]), kept["drew"])
+                finished[kept["key"], ran.drew] = ran
             except (ValueError, KeyError, TypeError):
                 continue  # the line that a kill tore
         return finished

@@ -108,6 +108,11 @@ class Training:
         """Gradient evaluations over the training data that the steps so far took."""
         return self.examples_seen / self.population
 
+    @property
+    def random_state(self) -> RandomState:
+        """The global random states that the next step draws from."""
+        return self._state
+
     def advance(self, steps: int) -> bool:
         """Take ``steps`` steps; False as soon as a loss is not finite."""
         with self._at_home():
