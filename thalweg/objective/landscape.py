@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.objective.base import Objective
+from thalweg.objective.formula import Formula
 
-__all__ = ["CriticalPoint", "Landscape", "from_callable"]
+__all__ = ["CriticalPoint", "Landscape", "from_callable", "from_formula"]
 
 KINDS = ("minimum", "saddle", "maximum", "degenerate")
 
@@ -34,7 +36,7 @@ class Landscape(Objective):
         function: losses ``(...)`` of points ``(..., dim)``.
         dim: number of variables.
         name: how texts and figures call it.
-        formula: the same as text.
+        formula: the same as text, where the function is elementary; else empty.
         critical: the critical points that are known, inside ``domain`` unless said otherwise.
         smoothness: the smallest L with ‖∇f(x) − ∇f(y)‖ ≤ L‖x − y‖ everywhere; ``None`` where
             there is none or it is not known.
@@ -67,6 +69,11 @@ class Landscape(Objective):
                     f"critical must hold points of {self.dim} coordinates whose kind is one of "
                     f"{', '.join(KINDS)}, not {known!r}"
                 )
+
+    @cached_property
+    def expression(self) -> Formula | None:
+        """The formula, read; ``None`` where there is none."""
+        return Formula.parse(self.formula) if self.formula else None
 
     @property
     def minima(self) -> tuple[tuple[float, ...], ...]:
@@ -127,4 +134,31 @@ def from_callable(
         critical=tuple(critical),
         smoothness=smoothness,
         domain=tuple(domain),
+    )
+
+
+def from_formula(
+    text: str, *, domain: Sequence[tuple[float, float]] = (), name: str | None = None
+) -> Landscape:
+    """The landscape of a text such as ``x**2 + 0.3*cos(20*x)``; see :class:`Formula`.
+
+    Args:
+        text: the formula; its variables say how many dimensions there are.
+        domain: low and high of each coordinate; −3 to 3 unless given.
+        name: how texts and figures call it; the formula itself unless given.
+
+    Raises:
+        UsageError: a text that is no formula, with the place marked.
+
+    Example:
+        >>> from_formula("x**2 - y**2").loss(torch.tensor([[2.0, 1.0], [0.0, 1.0]]))
+        tensor([ 3., -1.])
+    """
+    formula = Formula.parse(text)
+    return Landscape(
+        formula,
+        formula.dim,
+        name=name or " ".join(text.split()),
+        formula=text,
+        domain=tuple(domain) or ((-3.0, 3.0),) * formula.dim,
     )

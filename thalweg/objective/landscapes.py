@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.objective.landscape import CriticalPoint, Landscape, from_callable
+from thalweg.objective.landscape import CriticalPoint, Landscape, from_callable, from_formula
 
 __all__ = [
     "CATALOGUE",
@@ -19,6 +19,7 @@ __all__ = [
     "bounded_saddle",
     "double_well",
     "from_callable",
+    "from_formula",
     "monkey_saddle",
     "quadratic",
     "rosenbrock",
