@@ -69,7 +69,7 @@ ONE_FILE = {"ray", "lightning", "transformers", "kaleido"}
 LATE = ["plotly", "dash", "ray", "lightning", "transformers", "sklearn"]
 """What `import thalweg` must not load."""
 
-NAMESPACES = {"clinic", "landscapes", "measure", "show", "theory"}
+NAMESPACES = {"clinic", "landscapes", "measure", "noise", "show", "theory"}
 """Modules that are public names."""
 
 MAX_LINES = 300

@@ -25,7 +25,7 @@ if _typing.TYPE_CHECKING:
     from thalweg.diagnose.verdict import diagnose
     from thalweg.errors import ThalwegError
     from thalweg.estimate import Estimate
-    from thalweg.objective import landscapes
+    from thalweg.objective import landscapes, noise
     from thalweg.objective.supervised import Supervised
     from thalweg.record.recorder import watch
     from thalweg.run.descend import descend as run
@@ -52,6 +52,7 @@ __all__ = [
     "diagnose",
     "landscapes",
     "measure",
+    "noise",
     "race",
     "report",
     "run",
@@ -80,6 +81,7 @@ _NAMESPACES = {
     "clinic": "thalweg.clinic",
     "landscapes": "thalweg.objective.landscapes",
     "measure": "thalweg.measure",
+    "noise": "thalweg.objective.noise",
     "show": "thalweg.show",
 }
 """Public names that are modules."""
