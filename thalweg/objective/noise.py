@@ -46,7 +46,8 @@ class Noise(ABC):
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             positive = name == "freedom"
-            if isinstance(value, bool) or not isinstance(value, Real) or not _fits(value, positive):
+            number = not isinstance(value, bool) and isinstance(value, Real)
+            if not number or not 0 <= float(value) < math.inf or (positive and value == 0):
                 rule = "above 0" if positive else "of 0 or more"
                 raise UsageError(
                     f"{name} of {self.kind} noise must be a finite number {rule}, not {value!r}"
@@ -71,9 +72,8 @@ class Noise(ABC):
         """Draws of shape ``(..., dim)``: the last dimension holds the coordinates, rows are independent."""
         if len(shape) == 0:
             raise UsageError("shape must end with the number of coordinates, but is empty")
-        return self.draw_into(
-            torch.empty(tuple(shape), dtype=dtype, device=generator.device), generator
-        )
+        room = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
+        return self.draw_into(room, generator)
 
     @abstractmethod
     def draw_into(self, tensor: Tensor, generator: torch.Generator) -> Tensor:
@@ -116,13 +116,10 @@ class _Independent(Noise):
     """Independent coordinates: every mean of a product is a product of means."""
 
     def moment(self, orders: Sequence[int]) -> float:
-        return math.prod(self._axis_moment(order) for order in orders)
-
-    def axis_moment(self, order: int) -> float:
-        return self._axis_moment(order)
+        return math.prod(self.axis_moment(order) for order in orders)
 
     @abstractmethod
-    def _axis_moment(self, order: int) -> float: ...
+    def axis_moment(self, order: int) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ class Uniform(_Independent):
     def scaled(self, factor: float) -> "Uniform":
         return Uniform(abs(factor) * self.a)
 
-    def _axis_moment(self, order: int) -> float:
+    def axis_moment(self, order: int) -> float:
         return 0.0 if order % 2 else self.a**order / (order + 1)
 
 
@@ -167,7 +164,7 @@ class Gaussian(_Independent):
     def scaled(self, factor: float) -> "Gaussian":
         return Gaussian(abs(factor) * self.s)
 
-    def _axis_moment(self, order: int) -> float:
+    def axis_moment(self, order: int) -> float:
         return 0.0 if order % 2 else self.s**order * math.prod(range(1, order, 2))
 
 
@@ -303,11 +300,6 @@ def parse(text: "str | Noise", argument: str = "noise") -> Noise:
         return kind(*numbers)
     except UsageError as error:
         raise UsageError(f"{argument} {text!r} cannot be: {error}") from None
-
-
-def _fits(value: Real, positive: bool) -> bool:
-    number = float(value)
-    return math.isfinite(number) and (number > 0 if positive else number >= 0)
 
 
 def _directions_into(tensor: Tensor, generator: torch.Generator) -> Tensor:
