@@ -1,5 +1,6 @@
 """Measurements: each takes the least it needs and returns Estimates with their error and cost."""
 
+from thalweg.measure.critical import Classified, Critical, critical_points
 from thalweg.measure.curvature import Eigenvalues, Lanczos, Scaled, extreme_eigenvalues
 from thalweg.measure.descent import Descent, descend_from
 from thalweg.measure.fit import constant_loss, overfit_one_batch
@@ -15,6 +16,8 @@ from thalweg.measure.steps import (
 )
 
 __all__ = [
+    "Classified",
+    "Critical",
     "Descent",
     "Eigenvalues",
     "GradientNoise",
@@ -23,6 +26,7 @@ __all__ = [
     "LineDrop",
     "Scaled",
     "constant_loss",
+    "critical_points",
     "descend_from",
     "extreme_eigenvalues",
     "gradient_noise",
