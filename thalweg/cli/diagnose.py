@@ -96,7 +96,9 @@ def diagnose(
     if options.json:
         terminal.json(finding.to_dict())
     elif options.quiet:
-        terminal.line(f"{finding.cause.value} ({finding.confidence:.2f}): {finding.sentence}")
+        decided = finding.cause is not Cause.UNDETERMINED
+        sure = f" ({finding.confidence:.2f})" if decided else ""
+        terminal.line(f"{finding.cause.value}{sure}: {finding.sentence}")
     else:
         from thalweg.show.text import plain_finding, rich_finding
 

@@ -45,6 +45,8 @@ def take_continuation(e: Examination) -> None:
         if name == "raised_rate" and factor < 1.5:
             continue
         e.tick(f"continuation: {name.replace('_', ' ')}")
+        if name == "raised_rate":
+            e.add("raised_by", Estimate(factor), charge=False)
         training = e.training()
         if factor != 1.0:
             _scale_rate(training.optimizer, factor)
@@ -74,8 +76,6 @@ def take_continuation(e: Examination) -> None:
                 e.add_fall("test_rise", rise.value, rise.error, 0.0)
                 e.add_fall("test_gap", gap, error, 0.0)
                 e.curves["continuation_test"] = run.test_curve()
-    if "raised_rate" in factors:
-        e.add("raised_by", Estimate(factors["raised_rate"]), charge=False)
     e.add("continuation_steps", Estimate(float(steps), unit="steps"), charge=False)
 
 

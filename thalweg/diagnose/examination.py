@@ -160,7 +160,9 @@ class Examination:
         """The unit in which falls are told: from the top to the lowest loss known.
 
         The top is the best constant predictor's loss, or the start of the history where there is
-        none, or the loss itself. It is at least the standard error of the loss over its examples,
+        none, or the loss itself. Known is what was reached from here, and what the targets' relation
+        to the inputs promises to a plain predictor: where nothing here leads down, the wobble of the
+        loss would else be the unit. It is at least the standard error of the loss over its examples,
         below which no fall means anything. Adding a constant to the loss changes nothing.
         """
         start = self.estimates["loss"].value
@@ -172,6 +174,8 @@ class Examination:
         falls = [f.value for name, f in self.falls.items() if name.endswith(("_fall", "_drop"))]
         falls = [fall for fall in falls if math.isfinite(fall) and fall > 0]
         bottom = min([start, self.lowest, *(start - fall for fall in falls)])
+        if "reachable_loss" in self.estimates:
+            bottom = min(bottom, self.estimates["reachable_loss"].value)
         floor = self.estimates["loss_spread"].value
         return Estimate(max(max(tops) - bottom, floor), 0.0, "loss")
 

@@ -1,6 +1,7 @@
 """The ground under a point, as a diagnosis buys it: curvature, noise, stability, drops."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -108,7 +109,8 @@ def take_stability(e: Examination, hessian: Hessian) -> None:
         found = extreme_eigenvalues(
             scaled, e.point, bottom=0, budget=15, decided=decided, generator=e.generator(3)
         )
-        top = e.add("metric_eigenvalue", found.top[0])
+        # In the metric of P a slope times a learning rate is a step: the reciprocal of a rate.
+        top = e.add("metric_eigenvalue", replace(found.top[0], unit="per unit of rate"))
     else:
         top = Estimate(top.value * float(view.metric[0]), top.error * float(view.metric[0]))
     factor = view.rate / view.limit

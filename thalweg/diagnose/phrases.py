@@ -4,7 +4,7 @@ import math
 
 from thalweg.estimate import Estimate
 
-__all__ = ["at_most", "fall", "measured", "number", "part", "share"]
+__all__ = ["at_most", "fall", "measured", "number", "part", "share", "stated"]
 
 LEAST = 1e-5
 """Shares below this are not told apart."""
@@ -24,6 +24,15 @@ def number(value: float) -> str:
         return text
     mantissa, exponent = text.split("e")
     return f"{float(text):.0f}" if 0 <= int(exponent) < 6 else f"{mantissa}e{int(exponent)}"
+
+
+def stated(value: float, digits: int = 6) -> str:
+    """A number that somebody set or a loss gave: ``0.1``, ``not a number``, ``infinite``."""
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "minus infinite"
+    return f"{value:.{digits}g}"
 
 
 def measured(estimate: Estimate) -> str:

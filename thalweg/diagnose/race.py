@@ -259,9 +259,10 @@ def _sentence(
     gain, error = rounded(best.gain.value, best.gain.error)
     scatter = f" ± {error}" if error else ""
     alike = best.spread[0] == best.spread[1]
-    where = "the same in all" if alike else f"and lower in {'all' if better == seeds else better}"
-    of = "" if alike or better == seeds else " of"
+    every = "both" if seeds == 2 else f"all {seeds}"
+    inside = every if better == seeds else f"{better} of {seeds}"
+    where = f"the same in {every}" if alike else f"and lower in {inside}"
     return (
         f"{best.name} wins: {after} its {kind} is {gain}{scatter} below the unchanged run's "
-        f"{number(math.fsum(base) / seeds, 3)}, {where}{of} {seeds} seeds."
+        f"{number(math.fsum(base) / seeds, 3)}, {where} seeds."
     )

@@ -8,6 +8,8 @@ from thalweg.estimate import Estimate, Evidence
 __all__ = [
     "best_fall",
     "better_known",
+    "blind",
+    "blocked",
     "bounces",
     "bowl",
     "curvature_leads",
@@ -111,10 +113,35 @@ def settled(evidence: Evidence) -> float:
 
 
 def flat(evidence: Evidence) -> float:
-    """Units are dead or saturated, or the output is one for all: flat ground rather than a bowl."""
+    """Units are dead or saturated: flat ground rather than a bowl."""
     return t.either(
         t.above(evidence.measured("dead_share"), t.FLAT_SHARE),
         t.above(evidence.measured("saturated_share"), t.FLAT_SHARE),
+    )
+
+
+def blind(evidence: Evidence) -> float:
+    """One output for all inputs, though a plain predictor tells the targets from them, and no bowl.
+
+    Nothing that the inputs say arrives at the output, as where the gradient vanishes on its way.
+    """
+    return t.both(
+        t.below(evidence.measured("output_spread"), t.SAME_OUTPUT),
+        t.above(evidence.measured("label_signal"), t.SIGNAL),
+        fits_poorly(evidence),
+        t.opposite(bowl(evidence)),
+    )
+
+
+def blocked(evidence: Evidence) -> float:
+    """Dead or saturated units keep even one small batch from being learnt, which fresh ones learn.
+
+    Whether the loss still falls then says little: an offset may be all that moves.
+    """
+    return t.both(
+        flat(evidence),
+        t.below(evidence.measured("one_batch_fall"), t.LEARNT),
+        t.above(evidence.measured("one_batch_fresh_fall"), t.LEARNT),
     )
 
 
@@ -173,6 +200,7 @@ def too_slow(evidence: Evidence) -> float:
         t.above(raised, t.WORTH),
         t.above(raised, max(t.SEVERAL * own, 1e-9)),
         t.opposite(slopeless(evidence)),
+        t.opposite(blocked(evidence)),
     )
 
 

@@ -1,6 +1,7 @@
 """Every number that a verdict turns on, in one place, dimensionless, each with its reason.
 
-Falls are shares of the range of the loss: from the best constant predictor to the lowest loss known.
+Falls are shares of the range of the loss: from the best constant predictor to the lowest loss known, or
+promised by plain predictors of the targets.
 """
 
 import math
@@ -86,6 +87,14 @@ TEST_RISE = 0.002
 FLAT_SHARE = 0.65
 """Share of a layer's units that are dead or stuck at an end: a third is usual under ReLU, nearly all
 block the layer."""
+
+SAME_OUTPUT = 1e-3
+"""Deviation of the outputs over the examples, relative to their size, below which they are one and
+the same for all inputs. Networks that learn have 0.1 and more."""
+
+LEARNT = 0.5
+"""Share of one small batch's loss that Adam takes away from a network that can learn: all but all of
+it; dead and saturated networks give up their offset, 0.02 to 0.15."""
 
 AHEAD = 1.5
 """A tenth of the rate must fall this many times further than the run to be called better."""

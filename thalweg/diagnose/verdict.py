@@ -14,9 +14,9 @@ from thalweg.diagnose.source import task_of
 from thalweg.diagnose.vitals import take_vitals
 from thalweg.errors import ModelError, UsageError
 from thalweg.estimate import Estimate, Evidence
-from thalweg.measure.fit import constant_loss, overfit_one_batch
+from thalweg.measure.fit import constant_loss, output_floor, overfit_one_batch
 from thalweg.measure.layers import layers
-from thalweg.measure.signal import label_signal
+from thalweg.measure.signal import label_signal, reachable_loss
 from thalweg.task import Task
 
 __all__ = ["diagnose", "judge"]
@@ -117,12 +117,13 @@ def judge(
         replace(f, sentence=explained[f.cause].sentence) if f.cause in explained else f
         for f in found
     ]
-    if found and found[0].confidence >= DECIDED:
-        first, rest = found[0], found[1:]
-        if rest and first.cause not in FIRST:
-            # A rival takes from the confidence what the two share.
-            doubt = rest[0].confidence / (first.confidence + rest[0].confidence)
-            first = replace(first, confidence=first.confidence * min(1.0, 1.25 * (1 - doubt)))
+    sure = found[0].confidence if found else 0.0
+    if len(found) > 1 and found[0].cause not in FIRST:
+        # A rival takes from the confidence what the two share.
+        doubt = found[1].confidence / (sure + found[1].confidence)
+        sure *= min(1.0, 1.25 * (1 - doubt))
+    if found and sure >= DECIDED:
+        first, rest = replace(found[0], confidence=sure), found[1:]
     else:
         names = " or ".join(f.cause.value.replace("_", " ") for f in found[:2])
         sentence = "The evidence does not decide" + (f": it may be {names}." if names else ".")
@@ -151,6 +152,9 @@ def _examined(e: Examination, wiring: tuple[Mechanism, ...], probe: bool) -> Fin
         e.add(name, estimate)
     signal = label_signal(e.objective)
     e.add("label_signal", signal)
+    reachable = reachable_loss(constant, output_floor(e.objective), signal)
+    if math.isfinite(reachable.value):
+        e.add("reachable_loss", reachable)
     lent = e.objective.placed.restore
     one_batch: Mapping[str, Estimate] = {}
     if not any(m.explains for m in wiring):

@@ -17,6 +17,9 @@ from thalweg.objective.derivatives import Hessian, SymmetricOperator
 
 __all__ = ["Eigenvalues", "Lanczos", "Scaled", "extreme_eigenvalues"]
 
+CURVATURE = "loss per unit²"
+"""Unit of a second derivative, as that of a slope is ``loss per unit``: a unit of the parameters."""
+
 ROWS = 16
 """Rows of the basis that are allocated at once."""
 
@@ -235,7 +238,8 @@ def extreme_eigenvalues(
         generator: of the random start.
 
     Returns:
-        Eigenvalues; ``decided`` is False where the budget ended first, and the errors say by how
+        Eigenvalues, of a Hessian in loss per squared unit of the parameters, of another operator as
+        plain numbers; ``decided`` is False where the budget ended first, and the errors say by how
         much. Cost: 2 gradient evaluations a product and 1 for the graph. Peak memory: the graph of
         the gradient (at most ``objective.memory``) and ``products * dim`` numbers.
     """
@@ -247,6 +251,7 @@ def extreme_eigenvalues(
         operator: SymmetricOperator = Hessian(what, point)
     else:
         operator = what
+    unit = CURVATURE if isinstance(operator, Hessian) else "1"
     like = torch.empty(0) if point is None else point
     generator = generator or torch.Generator().manual_seed(0)
     start = torch.randn(operator.dim, generator=generator, dtype=like.dtype).to(like.device)
@@ -258,8 +263,8 @@ def extreme_eigenvalues(
     while not lanczos.full and not reached:
         lanczos.extend()
         if not math.isfinite(lanczos.diagonal[-1]):
-            unknown = [Estimate(math.nan, math.nan, "loss") for _ in range(top + bottom)]
-            unknown[0] = Estimate(math.nan, math.nan, "loss", operator.cost - before)
+            unknown = [Estimate(math.nan, math.nan, unit) for _ in range(top + bottom)]
+            unknown[0] = Estimate(math.nan, math.nan, unit, operator.cost - before)
             nowhere = torch.full_like(start, math.nan)
             return Eigenvalues(
                 tuple(unknown[:top]), tuple(unknown[top:]), nowhere, nowhere, lanczos.size, False
@@ -270,7 +275,7 @@ def extreme_eigenvalues(
     cost = operator.cost - before
 
     def estimate(i: int, first: bool) -> Estimate:
-        return Estimate(float(values[i]), float(errors[i]), "loss", cost if first else 0.0)
+        return Estimate(float(values[i]), float(errors[i]), unit, cost if first else 0.0)
 
     return Eigenvalues(
         tuple(estimate(count - 1 - i, i == 0) for i in range(min(top, count))),

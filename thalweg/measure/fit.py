@@ -16,12 +16,15 @@ from thalweg.objective.supervised import Supervised
 from thalweg.run.training import Training
 from thalweg.task import Task
 
-__all__ = ["constant_loss", "overfit_one_batch"]
+__all__ = ["constant_loss", "output_floor", "overfit_one_batch"]
 
 UNKNOWN = Estimate(math.nan, math.nan)
 
 FAR_AWAY = 1e6
 """A constant output of that size says that the loss has no lowest value."""
+
+FREE = 2**16
+"""Numbers of outputs that are fitted freely at most."""
 
 PARTS = 32
 """Parts of the targets whose losses give the error of their mean."""
@@ -70,6 +73,37 @@ def constant_loss(objective: Supervised, *, examples: int = 4096) -> Estimate:
     scale = 1 / len(sample) if objective.sums else 1.0
     whole = len(sample) == objective.data.population
     return Estimate(value * scale, 0.0 if whole else error * scale, "loss", cost)
+
+
+def output_floor(objective: Supervised) -> Estimate:
+    """The lowest loss that any outputs give, each example's own: ``1/n Σ min_c loss(c, target_i)``.
+
+    0 for cross-entropy with classes and for a squared error, the entropy of soft labels, and whatever
+    constant was added to the loss. By L-BFGS over the outputs of up to 64 examples.
+
+    Error: not known. Cost: one forward pass over those. NaN where :func:`constant_loss` is.
+    """
+    loss = objective.pair_loss
+    if loss is None:
+        return UNKNOWN
+    generator = torch.Generator().manual_seed(0)
+    few = objective.data.subsample(64, generator)
+    cost = LOSS_COST * len(few) / objective.data.population
+    output = next(iter(objective.on(few, chunk=len(few)).outputs(objective.point())))[0]
+    if not isinstance(output, Tensor) or output.ndim == 0 or not output.is_floating_point():
+        return UNKNOWN
+    rows = min(len(output), max(4, FREE // max(1, output[0].numel())))
+    target = few.fetch(slice(0, rows))[1]
+    if isinstance(target, Tensor):
+        target = target.to(output.device)
+    try:
+        with random_state(0):
+            link, _ = _link(loss, output[:rows], target)
+            free = torch.zeros_like(output[:rows])
+            value = _minimise(lambda free: loss(link(free), target), free)
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return UNKNOWN
+    return Estimate(value / rows if objective.sums else value, math.nan, "loss", cost)
 
 
 def overfit_one_batch(

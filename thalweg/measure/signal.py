@@ -11,7 +11,7 @@ from thalweg.objective.examples import Examples
 from thalweg.objective.supervised import Supervised
 from thalweg.task import Task
 
-__all__ = ["label_signal"]
+__all__ = ["label_signal", "reachable_loss"]
 
 FEWEST = 20
 """Examples below which folds are too small to say anything."""
@@ -62,6 +62,25 @@ def label_signal(
     best = int(scores.mean(0).argmax())
     error = float(scores[:, best].std()) / math.sqrt(len(parts))
     return Estimate(float(scores[:, best].mean()), error)
+
+
+def reachable_loss(constant: Estimate, floor: Estimate, signal: Estimate) -> Estimate:
+    """The loss that a predictor as good as a plain one would have: ``f₀ - s (f₀ - f*)``.
+
+    Args:
+        constant: ``f₀``, of :func:`~thalweg.measure.fit.constant_loss`.
+        floor: ``f*``, of :func:`~thalweg.measure.fit.output_floor`.
+        signal: of :func:`label_signal`; ``s`` is two of its errors below it, and never below 0, so
+            that labels without signal promise nothing.
+
+    A share of the variance stands for a share of the loss, which it is for a squared error, and
+    about so for others. NaN where one of them is.
+    """
+    if not all(map(math.isfinite, (constant.value, floor.value, signal.value))):
+        return Estimate(math.nan, math.nan, "loss")
+    whole = max(0.0, constant.value - floor.value)
+    share = max(0.0, signal.value - 2 * signal.error)
+    return Estimate(constant.value - share * whole, signal.error * whole, "loss", floor.cost)
 
 
 def _inputs(x: object, generator: torch.Generator) -> Tensor | None:

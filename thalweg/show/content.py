@@ -262,7 +262,7 @@ def _gained(arm: Arm, seeds: int) -> tuple[str, str, str, str]:
     if not (math.isfinite(low) and math.isfinite(high)):
         over = ""
     elif low == high:
-        over = f"same in all {seeds} seeds"
+        over = f"same in {'both' if seeds == 2 else f'all {seeds}'} seeds"
     else:
         ends = number(low, 3), number(high, 3)
         over = f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else f"about {ends[0]} in all"

@@ -6,7 +6,7 @@ from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.phrases import measured, share
-from thalweg.diagnose.signs import better_known, fits_poorly, flat, no_signal, settled
+from thalweg.diagnose.signs import better_known, blind, fits_poorly, flat, no_signal, settled
 from thalweg.estimate import Evidence
 
 __all__ = ["cannot_fit"]
@@ -19,6 +19,7 @@ def cannot_fit(evidence: Evidence) -> Finding | None:
         fits_poorly(evidence),
         t.opposite(better_known(evidence)),
         t.opposite(flat(evidence)),
+        t.opposite(blind(evidence)),
     )
     if evidence.value("data_faults") > 0:
         probability = t.either(probability, 0.9)

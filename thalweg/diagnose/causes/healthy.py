@@ -8,6 +8,7 @@ from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.phrases import number, part, share
 from thalweg.diagnose.signs import (
+    blocked,
     bounces,
     falls,
     lower_wins,
@@ -28,6 +29,7 @@ def healthy(evidence: Evidence) -> Finding | None:
         falls(evidence),
         0.7 if math.isnan(speed.value) else t.above(speed, t.PACE),
         t.opposite(too_slow(evidence)),
+        t.opposite(blocked(evidence)),
         t.opposite(overfits(evidence)),
         t.opposite(spiky(evidence)),
         t.opposite(bounces(evidence)),

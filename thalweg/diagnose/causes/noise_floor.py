@@ -6,7 +6,7 @@ from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.phrases import fall, share
-from thalweg.diagnose.signs import diverges, lower_wins, noisy, spiky
+from thalweg.diagnose.signs import blocked, diverges, lower_wins, noisy, spiky
 from thalweg.estimate import Evidence
 
 __all__ = ["noise_floor"]
@@ -19,6 +19,7 @@ def noise_floor(evidence: Evidence) -> Finding | None:
         lower_wins(evidence),
         t.opposite(diverges(evidence)),
         t.opposite(spiky(evidence)),
+        t.opposite(blocked(evidence)),
     )
     sentence = (
         f"Noise of the mini-batches holds the loss up: {share(evidence.value('noise_share'))} of "

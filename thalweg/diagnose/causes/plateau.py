@@ -6,17 +6,31 @@ from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.phrases import part, share
-from thalweg.diagnose.signs import better_known, fits_poorly, flat, no_slope, settled
+from thalweg.diagnose.signs import (
+    better_known,
+    blind,
+    blocked,
+    fits_poorly,
+    flat,
+    no_slope,
+    settled,
+)
 from thalweg.estimate import Evidence
 
 __all__ = ["plateau"]
 
 
 def plateau(evidence: Evidence) -> Finding | None:
-    """Still or without slope, with dead or saturated layers, and better is reachable."""
+    """Still or without slope, with layers that let nothing through, and better is reachable.
+
+    Or dead or saturated layers let not even one batch be learnt, whatever the loss still does.
+    """
     probability = t.both(
-        t.either(settled(evidence), no_slope(evidence)),
-        flat(evidence),
+        t.either(
+            t.both(t.either(settled(evidence), no_slope(evidence)), flat(evidence)),
+            t.both(settled(evidence), blind(evidence)),
+            blocked(evidence),
+        ),
         t.either(better_known(evidence), 0.9 * fits_poorly(evidence)),
     )
     dead, stuck = evidence.value("dead_share"), evidence.value("saturated_share")
@@ -27,7 +41,13 @@ def plateau(evidence: Evidence) -> Finding | None:
         layers.append(f"{share(stuck)} of the units of a layer are saturated")
     if not layers:
         layers.append("the output hardly depends on the input")
-    if no_slope(evidence) > 0.5:
+    if blocked(evidence) > 0.5:
+        still = (
+            f"training on one small batch alone takes away "
+            f"{share(evidence.value('one_batch_fall'))} of its loss, but "
+            f"{share(evidence.value('one_batch_fresh_fall'))} from fresh weights"
+        )
+    elif no_slope(evidence) > 0.5:
         still = (
             f"a move as large as the whole initialisation would change the loss by "
             f"{part(evidence.value('gradient_reach'), of='its range')} along the slope"
@@ -47,6 +67,8 @@ def plateau(evidence: Evidence) -> Finding | None:
             "gradient_reach",
             "gradient_drop",
             "escape_fall",
+            "one_batch_fall",
+            "one_batch_fresh_fall",
         ),
         (cures.restart(), cures.perturb(1.0), cures.adam()),
     )

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.checks.look import Look, rows_of
 from thalweg.diagnose.finding import Mechanism
+from thalweg.diagnose.phrases import stated
 
 __all__ = ["data_not_finite", "loss_not_finite", "state_not_finite"]
 
@@ -92,7 +93,7 @@ def loss_not_finite(look: Look) -> Iterator[Mechanism]:
     if isinstance(look.loss, Tensor) and not _finite(look.loss):
         yield Mechanism(
             "loss not finite",
-            f"The loss is {float(look.loss.flatten()[0]):g} on {_mode(look)}.",
+            f"The loss is {stated(float(look.loss.flatten()[0]))} on {_mode(look)}.",
             "torch.autograd.set_detect_anomaly(True)  # names the operation that does it",
             Cause.NOT_FINITE,
         )

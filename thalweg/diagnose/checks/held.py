@@ -1,5 +1,6 @@
 """Whether the optimizer holds what the loss depends on."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -183,5 +184,6 @@ def _size(parameters: Sequence[Tensor]) -> int:
 def _remade(look: Look) -> str:
     optimizer = look.task.optimizer
     rate = optimizer.param_groups[0].get("lr", "...")
-    rate = f"{float(rate):g}" if isinstance(rate, float | int | torch.Tensor) else rate
+    if isinstance(rate, float | int | torch.Tensor):
+        rate = f"{float(rate):g}" if math.isfinite(rate) else "1e-3"
     return f"optimizer = torch.optim.{type(optimizer).__name__}(model.parameters(), lr={rate})"

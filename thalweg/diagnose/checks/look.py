@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.data import DataLoader
 
 from thalweg.errors import ThalwegError
@@ -153,6 +153,27 @@ class Look:
             return found if isinstance(found, Tensor) and found.numel() == 1 else None
         except Exception:
             return None
+
+    def reached_by_inputs(self) -> bool:
+        """Whether autograd finds a way from an input to the output; True where it cannot be asked."""
+        inputs, structure = tree_flatten(self.batch[0])
+        leaves = [
+            x.detach().clone().requires_grad_(x.is_floating_point()) if isinstance(x, Tensor) else x
+            for x in inputs
+        ]
+        wanted = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
+        if not wanted or len(wanted) < len(self.inputs):
+            return True
+        placed = Placed(self.model, restore=True)
+        try:
+            with torch.enable_grad(), placed.at(_values(placed), "eval", SEED):
+                output = self.model(tree_unflatten(leaves, structure))
+                if not output.requires_grad:
+                    return False
+                slopes = torch.autograd.grad(output.sum(), wanted, allow_unused=True)
+        except Exception:
+            return True
+        return any(slope is not None for slope in slopes)
 
     def on_device(self, batch: Any) -> Any:
         """A batch where the model is."""

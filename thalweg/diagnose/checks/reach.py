@@ -11,7 +11,7 @@ from thalweg.diagnose.checks.look import Look
 from thalweg.diagnose.finding import Mechanism
 from thalweg.trajectory import Trajectory
 
-__all__ = ["accumulated", "not_reached", "without_gradient", "zero_gradient"]
+__all__ = ["accumulated", "input_unused", "not_reached", "without_gradient", "zero_gradient"]
 
 SHARE_CUT = 0.1
 """Share of the held, trainable weights that must be cut off to explain being stuck."""
@@ -78,6 +78,24 @@ def not_reached(look: Look) -> Iterator[Mechanism]:
             f"model.get_parameter({look.names[id(unused[0])]!r}).requires_grad_(False)"
             "  # or use it in forward",
         )
+
+
+def input_unused(look: Look) -> Iterator[Mechanism]:
+    """One and the same output for inputs that differ, with no way from them to it."""
+    output = look.output
+    if not look.pairs or output is None or output.ndim == 0 or len(output) < 2:
+        return
+    alike = bool((output == output[:1]).all())
+    differ = any(bool((x != x[:1]).any()) for x in look.inputs if x.ndim)
+    if not alike or not differ or look.reached_by_inputs():
+        return
+    yield Mechanism(
+        "output without the input",
+        f"All {len(output)} outputs are the same, and no path leads from the inputs to them: the "
+        "model does not use what it is given.",
+        "print(model(x[:2]))  # follow x through forward: left out, made anew or cut by .detach()",
+        Cause.MISWIRED,
+    )
 
 
 def zero_gradient(look: Look) -> Iterator[Mechanism]:

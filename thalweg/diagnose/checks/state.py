@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from thalweg.diagnose.finding import Mechanism
+from thalweg.diagnose.phrases import stated
 from thalweg.estimate import Estimate
 from thalweg.measure.layers import Activation, LayerReport
 from thalweg.objective.supervised import Supervised
@@ -155,7 +156,7 @@ def _no_better(loss: Estimate, constant: Estimate) -> Iterator[Mechanism]:
         return
     yield Mechanism(
         "no better than a constant",
-        f"The loss is {loss.value:.4g}; an output that ignores the inputs reaches "
+        f"The loss is {stated(loss.value, 4)}; an output that ignores the inputs reaches "
         f"{_number(constant.value)}.",
         "thalweg.measure.overfit_one_batch(task)"
         "  # a model that cannot learn 16 examples has a fault; one that can needs better steps",
@@ -201,7 +202,7 @@ def _number(value: float) -> str:
     classes = round(math.exp(value)) if 0 < value < 12 else 0
     if classes > 1 and abs(value - math.log(classes)) < 1e-3 * value:
         return f"ln {classes} = {math.log(classes):.3f}"
-    return f"{value:.4g}"
+    return stated(value, 4)
 
 
 def _target_deviation(objective: Supervised) -> float | None:

@@ -10,6 +10,7 @@ import torch
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.checks.look import Look
 from thalweg.diagnose.finding import Mechanism
+from thalweg.diagnose.phrases import stated
 
 __all__ = ["momentum", "rate", "schedule", "weight_decay"]
 
@@ -33,7 +34,7 @@ def rate(look: Look) -> Iterator[Mechanism]:
     if not all(math.isfinite(r) for r in known):
         yield Mechanism(
             "learning rate not finite",
-            f"The learning rate is {next(r for r in known if not math.isfinite(r))}.",
+            f"The learning rate is {stated(next(r for r in known if not math.isfinite(r)))}.",
             _set("lr", "1e-3"),
             Cause.NOT_FINITE,
         )
@@ -120,7 +121,7 @@ def momentum(look: Look) -> Iterator[Mechanism]:
             plain = name.split("[")[0]
             yield Mechanism(
                 "momentum out of range",
-                f"{name} is {value:g}, but must be at least 0 and below 1: past gradients are "
+                f"{name} is {stated(value)}, but must be at least 0 and below 1: past gradients are "
                 "never forgotten.",
                 _set(plain, "(0.9, 0.999)" if plain == "betas" else f"{usual:g}"),
                 Cause.MISWIRED,
@@ -144,6 +145,14 @@ def weight_decay(look: Look) -> Iterator[Mechanism]:
         decay, step = _number(group.get("weight_decay")), _number(group.get("lr"))
         if not decay or step is None or not math.isfinite(step):
             continue
+        if not math.isfinite(decay):
+            yield Mechanism(
+                "weight decay out of range",
+                f"Weight decay is {stated(decay)}: one step leaves no weight finite.",
+                _set("weight_decay", "0.01"),
+                Cause.NOT_FINITE,
+            )
+            return
         decoupled = isinstance(look.task.optimizer, torch.optim.AdamW) or bool(
             group.get("decoupled_weight_decay")
         )

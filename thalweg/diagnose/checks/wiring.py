@@ -19,6 +19,7 @@ CHECKS: tuple[Callable[[Look], Iterator[Mechanism]], ...] = (
     held.not_registered,
     reach.without_gradient,
     reach.not_reached,
+    reach.input_unused,
     reach.accumulated,
     steps.rate,
     steps.momentum,

@@ -16,6 +16,13 @@ SIGNS = (
         LOSS,
     ),
     Vital(
+        "reachable_loss",
+        "loss within reach",
+        "",
+        "What a predictor would have that is as good as a linear or a nearest-neighbour one.",
+        LOSS,
+    ),
+    Vital(
         "explained",
         "explained",
         "1 − f / f(constant)",
