@@ -16,7 +16,7 @@ import types as _types
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from thalweg import clinic, measure, show
+    from thalweg import clinic, measure, show, theory
     from thalweg.diagnose.cause import Cause
     from thalweg.diagnose.cures import Cure
     from thalweg.diagnose.finding import Finding
@@ -26,6 +26,7 @@ if _typing.TYPE_CHECKING:
     from thalweg.errors import ThalwegError
     from thalweg.estimate import Estimate
     from thalweg.objective import landscapes, noise
+    from thalweg.objective.smoothed import Smoothed
     from thalweg.objective.supervised import Supervised
     from thalweg.record.recorder import watch
     from thalweg.run.descend import descend as run
@@ -43,6 +44,7 @@ __all__ = [
     "Finding",
     "Plan",
     "Race",
+    "Smoothed",
     "Supervised",
     "Task",
     "ThalwegError",
@@ -57,6 +59,7 @@ __all__ = [
     "report",
     "run",
     "show",
+    "theory",
     "watch",
 ]
 
@@ -67,6 +70,7 @@ _HOMES = {
     "Finding": "thalweg.diagnose.finding",
     "Plan": "thalweg.run.plan",
     "Race": "thalweg.diagnose.race_result",
+    "Smoothed": "thalweg.objective.smoothed",
     "Supervised": "thalweg.objective.supervised",
     "Task": "thalweg.task",
     "ThalwegError": "thalweg.errors",
@@ -83,6 +87,7 @@ _NAMESPACES = {
     "measure": "thalweg.measure",
     "noise": "thalweg.objective.noise",
     "show": "thalweg.show",
+    "theory": "thalweg.theory",
 }
 """Public names that are modules."""
 
