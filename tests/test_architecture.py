@@ -60,13 +60,14 @@ HOMES = {
     "transformers": "record/adapters",
     "kaleido": "show",
     "sklearn": "clinic",
+    "flint": "theory",
 }
 """Each of these is imported in one place: a folder, and where it is no folder's main business
 (`ONE_FILE`) a single file in it."""
 
-ONE_FILE = {"ray", "lightning", "transformers", "kaleido"}
+ONE_FILE = {"ray", "lightning", "transformers", "kaleido", "flint"}
 
-LATE = ["plotly", "dash", "ray", "lightning", "transformers", "sklearn"]
+LATE = ["plotly", "dash", "ray", "lightning", "transformers", "sklearn", "flint"]
 """What `import thalweg` must not load."""
 
 NAMESPACES = {"clinic", "landscapes", "measure", "noise", "show", "theory"}
