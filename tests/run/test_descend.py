@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from thalweg.run.descend import descend
 from thalweg.run.optimizer import OPTIMIZERS, ROW_MIXING
 from thalweg.run.plan import Plan
 from thalweg.run.schedule import SCHEDULES
+from thalweg.run.statistics import ExitTime
 
 EIGENVALUES = (0.3, 2.0, 11.0)
 START = (1.0, -2.0, 0.5)
@@ -85,6 +87,10 @@ def test_noisy_descent_on_a_quadratic_has_its_stationary_variance(
         assert abs(column.mean()) < 4 * math.sqrt(exact / trials)
 
 
+def _near(far: float, points: torch.Tensor) -> torch.Tensor:
+    return points[:, 1].abs() <= far
+
+
 def test_a_perturbed_saddle_is_left_after_the_time_that_theory_gives() -> None:
     """E T ≈ [log(Y/s∞) + (γ_E + log 2)/2]/log(1+ηγ) + 1/2, s∞ = ηs/√((1+ηγ)²−1)."""
     rate, noise, curvature, exit_at, trials = 0.02, 0.01, 2.0, 1.0, 4000
@@ -96,14 +102,13 @@ def test_a_perturbed_saddle_is_left_after_the_time_that_theory_gives() -> None:
     plan = Plan(
         learning_rate=rate,
         noise=f"gaussian:{noise}",
-        steps=400,
+        steps=700,
         trials=trials,
         starts=(0.0, 0.0),
-        points_every=1,
     )
-    y = np.abs(descend(landscapes.saddle(), plan)["points"].values[:, :, 1])
-    assert (y[-1] > exit_at).all()
-    times = (y > exit_at).argmax(0)
+    y = partial(_near, exit_at)
+    times = descend(landscapes.saddle(), plan, statistics=[ExitTime(y)]).end["exit_time"]
+    assert (times > 0).all()
     assert abs(times.mean() - expected) < 4 * times.std() / math.sqrt(trials) + 0.5
 
 

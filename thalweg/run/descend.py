@@ -1,222 +1,195 @@
 """The one loop over a Plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from thalweg.errors import DataError, UsageError
+from thalweg.errors import UsageError
 from thalweg.objective.base import Objective
-from thalweg.objective.examples import Examples
-from thalweg.objective.supervised import Supervised
-from thalweg.run.plan import Distribution, Plan
+from thalweg.run.block import Block, Losses, rows_of_a_block
+from thalweg.run.compiled import Compiled
+from thalweg.run.plan import Plan
+from thalweg.run.statistics import Statistic
 from thalweg.trajectory import Column, Trajectory, environment
 
 __all__ = ["descend"]
-
-NEVER = -1
-"""Where the step at which a trial diverged would stand, for one that did not."""
 
 
 def descend(
     objective: Objective,
     plan: Plan,
     *,
+    statistics: Sequence[Statistic] = (),
+    chunk: int | None = None,
+    compile: bool = False,
     progress: Callable[[int, int], None] | None = None,
     interrupt: Callable[[], bool] | None = None,
 ) -> Trajectory:
     """Run the plan: ``x ← step(x, ∇f(x) + ω)`` with torch's own optimizer, every trial a row.
 
-    A trial whose loss is not finite has diverged: it is frozen at the point where that was seen,
-    counted, and spoils no other; when all have, the run ends.
+    Trials are stepped in blocks of 32 768 coordinates, each with random generators of its own: the
+    result does not depend on ``chunk``. A trial whose loss is not finite has diverged: it is frozen
+    at the point where that was seen, counted, and spoils no other; when all have, the run ends.
+    Memory: a few times the points of all trials, or of a chunk of them, and the ends.
 
     Args:
         objective: what is descended; needs examples if the plan has a batch.
         plan: how.
+        statistics: what to gather while it runs, see :mod:`thalweg.run.statistics`.
+        chunk: how many trials are in motion at a time, rounded up to whole blocks: the others
+            begin when those have ended. ``None`` steps all of them together.
+        compile: compile the step, which then runs several times as fast after the seconds that
+            the compiler takes: SGD on a landscape whole, other optimizers the gradient only.
+            Losses are then seen, and divergence is noticed, at every fourth step. Where nothing
+            can be compiled the run is as without, and a note says why.
         progress: called with the steps done and the steps planned, about a hundred times.
-        interrupt: asked before every step; when it answers True the run ends there.
+        interrupt: asked before every step; when it answers True the run ends there. With ``chunk``
+            what was in motion is then left out, unless nothing had ended before.
 
     Returns:
         A Trajectory with the columns ``loss`` (at steps 0 to the last: the loss before that update,
-        on the batch if there is one; the mean over the trials that have not diverged, or the one
+        on the batches if there are; the mean over the trials that have not diverged, or the one
         trial's), ``learning_rate`` (of each update), ``diverged`` (number of trials, where it
-        changed) and, if asked for, ``points`` ``(n, trials, dim)``; and the end ``points``
-        ``(trials, dim)``, ``losses`` ``(trials,)``, ``diverged_at`` ``(trials,)`` (−1: not),
-        ``steps`` (updates made).
+        changed) and, if asked for, ``points`` ``(n, trials, dim)`` and those of the statistics; and
+        the end ``points`` ``(trials, dim)``, ``losses`` ``(trials,)``, ``diverged_at``
+        ``(trials,)`` (−1: not), ``steps`` (updates made) and those of the statistics.
 
     Raises:
-        UsageError: starting points of another dimension; a batch without examples, or larger than
-            there are.
+        UsageError: starting points or a target of another dimension; a batch without examples, or
+            larger than there are.
     """
-    run = _Run(objective, plan)
-    every = max(1, plan.steps // 100)
-    for step in range(plan.steps):
-        if not run.alive.any() or (interrupt is not None and interrupt()):
+    if chunk is not None and (not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1):
+        raise UsageError(f"chunk must be a whole number of 1 or more, not {chunk!r}")
+    run = _Run(objective, plan, statistics, compile)
+    size = rows_of_a_block(objective.dim)
+    blocks = [
+        (number, range(first, min(first + size, plan.trials)))
+        for number, first in enumerate(range(0, plan.trials, size))
+    ]
+    at_once = len(blocks) if chunk is None else -(-chunk // size)
+    tell = _Progress(progress, plan.steps, len(blocks))
+    for first in range(0, len(blocks), at_once):
+        part = [run.block(number, rows) for number, rows in blocks[first : first + at_once]]
+        if not run.advance(part, interrupt, tell):
             break
-        run.update(step)
-        if progress is not None and ((step + 1) % every == 0 or step + 1 == plan.steps):
-            progress(step + 1, plan.steps)
     return run.trajectory()
 
 
 class _Run:
-    """The state of a run between two updates."""
+    """What a run has come to."""
 
-    def __init__(self, objective: Objective, plan: Plan) -> None:
-        self.objective, self.plan = objective, plan
-        self.generators = plan.generators()
-        self.batches = _Batches(objective, plan, self.generators.batches)
-        self.points = _starts(objective, plan, self.generators.starts).requires_grad_()
-        self.optimizer = plan.make_optimizer(self.points)
-        self.schedule = plan.make_schedule(self.optimizer)
-        self.plateau = isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        self.lbfgs = isinstance(self.optimizer, torch.optim.LBFGS)
-        self.noise = plan.noise_distribution()
-        self.draws = torch.empty(self.points.shape, dtype=self.points.dtype)
-        self.alive = torch.ones(plan.trials, dtype=torch.bool, device=self.points.device)
-        self.frozen = self.points.detach().clone()
-        self.diverged_at = np.full(plan.trials, NEVER)
-        self.updates = 0
-        self.losses: list[Tensor] = []
-        self.rates: list[float] = []
-        self.diverged: list[tuple[int, int]] = []
-        self.kept: list[tuple[int, np.ndarray[Any, Any]]] = []
+    def __init__(
+        self, objective: Objective, plan: Plan, statistics: Sequence[Statistic], compile: bool
+    ) -> None:
+        self.objective, self.plan, self.statistics = objective, plan, statistics
+        self.losses = Losses(plan.steps)
+        self.rates = np.zeros(plan.steps)
+        self.finished: list[Block] = []
+        self.notes: list[str] = []
+        self.compiled = Compiled(objective, plan) if compile else None
 
-    def update(self, step: int) -> None:
-        """One update of every trial."""
-        objective = self.batches.next()
-        noise = self._draw_noise()
+    def block(self, number: int, rows: range) -> Block:
+        """A block of trials at its start."""
+        block = Block(self.objective, self.plan, number, rows, self.losses, self.statistics)
+        if self.compiled is not None:
+            self.compiled.prepare(block)
+        return block
 
-        def closure() -> Tensor:
-            with torch.enable_grad():
-                losses = objective.loss(self.points)
-                (slope,) = torch.autograd.grad(losses.sum(), self.points)
-            self.points.grad = slope if noise is None else slope.add_(noise)
-            return losses.detach()
-
-        losses = closure()
-        self.observe(step, losses)
-        if not self.alive.any():
-            return
-        self.rates.append(float(self.optimizer.param_groups[0]["lr"]))
-        if self.lbfgs:  # evaluates as often as it likes, under the one draw of this update
-            self.optimizer.step(lambda: closure().sum())  # pyright: ignore[reportCallIssue, reportArgumentType]
-        else:
-            self.optimizer.step()
-        if self.plateau:
-            self.schedule.step(float(losses.sum()))  # pyright: ignore[reportOptionalMemberAccess]
-        elif self.schedule is not None:
-            self.schedule.step()
-        self.updates = step + 1
-
-    def observe(self, step: int, losses: Tensor) -> None:
-        """Note what is seen at a step, and freeze what has just diverged."""
-        every = self.plan.points_every
-        finite = torch.isfinite(losses)
-        if not finite.all():
-            lost = self.alive & ~finite
-            self.alive = self.alive & finite
-            if lost.any():
-                self.diverged_at[lost.cpu().numpy()] = step
-                self.diverged.append((step, int((~self.alive).sum())))
-                with torch.no_grad():
-                    self.frozen[lost] = self.points[lost]
-        if self.plan.trials == 1:
-            self.losses.append(losses[0])
-        elif not self.diverged:
-            self.losses.append(losses.mean())
-        else:
-            self.losses.append(losses[self.alive].mean())
-        if every is not None and step % every == 0:
-            self.kept.append((step, self.where().cpu().numpy()))
-
-    def where(self) -> Tensor:
-        """The points, those of diverged trials where they were frozen."""
-        return torch.where(self.alive[:, None], self.points.detach(), self.frozen)
+    def advance(
+        self, part: list[Block], interrupt: Callable[[], bool] | None, tell: "_Progress"
+    ) -> bool:
+        """Step some blocks to their end; False where that was interrupted."""
+        step, steps = 0, self.plan.steps
+        before = self.losses.copy()
+        alone = not self.finished and part[-1].rows.stop == self.plan.trials
+        while step < steps:
+            if alone and not any(block.alive.any() for block in part):
+                break
+            if interrupt is not None and interrupt():
+                if not self.finished:
+                    break
+                trials = part[0].rows.start
+                self.losses = before
+                self.notes.append(f"interrupted: the first {trials} of {self.plan.trials} trials")
+                return False
+            stride = 1 if self.compiled is None else self.compiled.stride(step, steps)
+            self.rates[step : step + stride] = part[0].rate()
+            for block in part:
+                if stride == 1:
+                    block.update(step)
+                else:
+                    assert self.compiled is not None
+                    rates = self.compiled.advance(block, step)
+                    self.rates[step : step + stride] = rates
+            step += stride
+            tell(stride, len(part))
+        for block in part:
+            block.finish(step)
+        self.finished += part
+        return step == steps or alone
 
     def trajectory(self) -> Trajectory:
-        """The record, with the loss of the end evaluated on all examples."""
-        with torch.no_grad():
-            losses = self.objective.loss(self.points)
-        if len(self.losses) == self.updates:
-            self.observe(self.updates, losses)
-        end = self.where()
-        if self.diverged:
-            with torch.no_grad():
-                losses = torch.where(self.alive, losses, self.objective.loss(end))
-        values = torch.stack(self.losses).cpu().numpy()
-        steps, counts = zip(*self.diverged) if self.diverged else ((), ())
+        """The record, with the losses of the end evaluated on all examples."""
+        blocks = self.finished
+        updates = max(block.updates for block in blocks)
+        seen = self._seen(updates)
+        if self.compiled is not None and self.compiled.refusal is not None:
+            self.notes.append(f"not compiled: {self.compiled.refusal}")
+        diverged_at = np.concatenate([block.diverged_at for block in blocks])
+        steps, counts = np.unique(diverged_at[diverged_at >= 0], return_counts=True)
         columns = {
-            "loss": Column(np.arange(len(values)), values),
-            "learning_rate": Column(np.arange(len(self.rates)), np.array(self.rates)),
-            "diverged": Column(np.array(steps, np.int64), np.array(counts, np.int64)),
+            "loss": Column(np.array(seen), self.losses.means(seen)),
+            "learning_rate": Column(np.arange(updates), self.rates[:updates]),
+            "diverged": Column(steps.astype(np.int64), counts.cumsum().astype(np.int64)),
+        }
+        end: dict[str, Any] = {
+            "points": np.concatenate([block.ends[0] for block in blocks]),
+            "losses": np.concatenate([block.ends[1] for block in blocks]),
+            "diverged_at": diverged_at,
+            "steps": np.array(updates),
         }
         if self.plan.points_every is not None:
-            at, points = zip(*self.kept)
-            columns["points"] = Column(np.array(at), np.stack(points))
-        return Trajectory(
-            columns,
-            {
-                "points": end.cpu().numpy(),
-                "losses": losses.cpu().numpy(),
-                "diverged_at": self.diverged_at,
-                "steps": np.array(self.updates),
-            },
-            environment(),
-        )
+            columns["points"] = self._paths(updates)
+        for place, statistic in enumerate(self.statistics):
+            found = statistic.result([block.tallies[place] for block in blocks], updates)
+            columns |= found[0]
+            end |= found[1]
+        return Trajectory(columns, end, environment(), tuple(self.notes))
 
-    def _draw_noise(self) -> Tensor | None:
-        if self.noise is None:
-            return None
-        return self.noise.draw_into(self.draws, self.generators.noise).to(self.points.device)
+    def _seen(self, updates: int) -> list[int]:
+        """The steps at which losses were seen, up to the last."""
+        seen, step = {updates}, 0
+        while step < updates:
+            seen.add(step)
+            step += 1 if self.compiled is None else self.compiled.stride(step, self.plan.steps)
+        return sorted(seen)
 
-
-class _Batches:
-    """The objective of each update: the whole, or one on a mini-batch without replacement."""
-
-    def __init__(self, objective: Objective, plan: Plan, generator: torch.Generator) -> None:
-        self.whole, self.size, self.generator = objective, plan.batch, generator
-        self.order: list[int] = []
-        if plan.batch is None:
-            return
-        if not isinstance(objective, Supervised) or objective.examples is None:
-            raise UsageError(
-                f"batch must be None for an objective without examples, not {plan.batch}"
-            )
-        if plan.batch > objective.examples:
-            raise DataError(
-                f"batch must be at most the number of examples, {objective.examples}, "
-                f"not {plan.batch}"
-            )
-
-    def next(self) -> Objective:
-        if self.size is None or not isinstance(self.whole, Supervised):
-            return self.whole
-        if len(self.order) < self.size:
-            self.order = torch.randperm(len(self.whole.data), generator=self.generator).tolist()
-        rows, self.order = self.order[: self.size], self.order[self.size :]
-        everything = self.whole.data.fetch
-
-        def fetch(which: Any) -> Any:
-            return everything(rows[which] if isinstance(which, slice) else [rows[i] for i in which])
-
-        return self.whole.on(Examples(len(rows), len(rows), fetch), chunk=len(rows))
+    def _paths(self, updates: int) -> Column:
+        """The kept points of the chosen trials, in the order in which the plan names them."""
+        blocks = [block for block in self.finished if block.chosen]
+        steps = [step for step, _ in blocks[0].kept if step <= updates] if blocks else []
+        rows = [np.stack([points for _, points in block.kept[: len(steps)]]) for block in blocks]
+        numbers = [number + block.rows.start for block in blocks for number in block.chosen]
+        points = np.concatenate(rows, 1) if rows else np.zeros((0, 0, self.objective.dim))
+        if self.plan.points_of is not None:
+            wanted = [number for number in self.plan.points_of if number in set(numbers)]
+            points = points[:, [numbers.index(number) for number in wanted]]
+        return Column(np.array(steps, np.int64), points)
 
 
-def _starts(objective: Objective, plan: Plan, generator: torch.Generator) -> Tensor:
-    own = objective.start(generator, plan.trials)
-    if plan.starts is None:
-        return own.detach().clone()
-    if isinstance(plan.starts, str):
-        return Distribution.parse(plan.starts, "starts").draw_into(
-            torch.empty_like(own), plan.generators().starts
-        )
-    points = torch.tensor(plan.starts, dtype=own.dtype, device=own.device)
-    if points.shape[-1] != objective.dim:
-        raise UsageError(
-            f"starts must have {objective.dim} coordinates like the objective, but has "
-            f"{points.shape[-1]}"
-        )
-    return points.expand(plan.trials, -1).clone()
+class _Progress:
+    """Tells about a hundred times how many steps of all blocks are done."""
+
+    def __init__(self, tell: Callable[[int, int], None] | None, steps: int, blocks: int) -> None:
+        self.tell, self.steps, self.blocks = tell, steps, blocks
+        self.every = max(1, steps // 100)
+        self.done = self.told = 0
+
+    def __call__(self, steps: int, blocks: int) -> None:
+        self.done += steps * blocks
+        now = self.done // self.blocks
+        if self.tell is not None and now > self.told:
+            if now // self.every > self.told // self.every or now == self.steps:
+                self.tell(now, self.steps)
+            self.told = now

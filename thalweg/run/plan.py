@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.objective.noise import Noise
+from thalweg.objective.noise import parse as parse_noise
 from thalweg.run.optimizer import make_optimizer, suggestion
 from thalweg.run.schedule import make_schedule
 
-__all__ = ["Distribution", "Plan"]
+__all__ = ["DTYPES", "Distribution", "Plan"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""The precisions that a plan may ask for."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,19 @@ class Plan:
         learning_rate: η, above 0.
         schedule: ``constant`` or a name of :data:`thalweg.run.schedule.SCHEDULES`.
         schedule_options: arguments of that scheduler.
-        noise: distribution of ω, which is added to the gradient: ``gaussian:S`` or ``uniform:A``
-            per coordinate. The step's noise is η·ω.
-        batch: examples a step, drawn without replacement, for objectives that have examples.
+        noise: distribution of ω, which is added to the gradient, or its text, such as
+            ``uniform:25`` or ``gaussian:0.3``. The step's noise is η·ω.
+        batch: examples a step, for objectives that have examples; ``None`` takes all of them. Every
+            trial has batches of its own.
+        replacement: draw the examples of a batch with replacement; else every trial goes through
+            all of them in an order of its own before it sees one again.
         steps: number of updates.
-        trials: number of independent runs; each is a row of one tensor.
+        trials: number of independent runs; each is a row of a tensor.
         starts: where they start: the objective's own start distribution, a text such as
             ``uniform:-3:3``, one point ``(dim,)`` or one for each trial ``(trials, dim)``.
+        dtype: ``float32`` or ``float64``; ``None`` for that of the objective's own starts.
         points_every: keep the points at every so many steps; ``None`` keeps only the end.
+        points_of: numbers of the trials whose points are kept; ``None`` for all.
         seed: of every random draw.
 
     Raises:
@@ -86,12 +96,15 @@ class Plan:
     learning_rate: float = 0.01
     schedule: str = "constant"
     schedule_options: Mapping[str, Any] = field(default_factory=dict)
-    noise: str | None = None
+    noise: str | Noise | None = None
     batch: int | None = None
+    replacement: bool = False
     steps: int = 1000
     trials: int = 1
     starts: Any = None
+    dtype: str | None = None
     points_every: int | None = None
+    points_of: tuple[int, ...] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -104,8 +117,14 @@ class Plan:
         rate = self.learning_rate
         if not isinstance(rate, float | int) or isinstance(rate, bool) or not 0 < rate < math.inf:
             raise UsageError(f"learning_rate must be a number above 0, not {rate!r}")
-        if self.noise is not None:
-            self.noise_distribution()
+        if self.noise is not None and not isinstance(self.noise, Noise):
+            object.__setattr__(self, "noise", parse_noise(self.noise))
+        if not isinstance(self.replacement, bool):
+            raise UsageError(f"replacement must be True or False, not {self.replacement!r}")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise UsageError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if self.points_of is not None:
+            object.__setattr__(self, "points_of", _numbers(self.points_of, self.trials))
         if isinstance(self.starts, str):
             Distribution.parse(self.starts, "starts")
         elif self.starts is not None:
@@ -126,6 +145,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """The arguments that make this Plan, as plain data."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["noise"] = None if self.noise is None else str(self.noise)
         return {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
 
     def make_optimizer(self, points: Tensor) -> torch.optim.Optimizer:
@@ -163,19 +183,16 @@ class Plan:
                 f"with schedule {self.schedule} cannot step: {error}"
             ) from error
 
-    def noise_distribution(self) -> Distribution | None:
-        """The distribution of ω, or ``None``."""
-        return None if self.noise is None else Distribution.parse(self.noise, "noise")
-
-    def generators(self) -> "Generators":
-        """Fresh generators of the seed, one for each purpose, independent of each other."""
-        states = np.random.SeedSequence(self.seed).generate_state(3, np.uint64)
+    def generators(self, block: int = 0) -> "Generators":
+        """Fresh generators for a block of trials, one for each purpose, independent of all others."""
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(block,))
+        states = sequence.generate_state(3, np.uint64)
         return Generators(*(torch.Generator().manual_seed(int(state >> 1)) for state in states))
 
 
 @dataclass(frozen=True)
 class Generators:
-    """The sources of randomness of one run."""
+    """The sources of randomness of a block of trials."""
 
     starts: torch.Generator
     noise: torch.Generator
@@ -189,6 +206,18 @@ def _restored(values: dict[str, Any]) -> Plan:
 def _check_whole(name: str, value: object, *, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UsageError(f"{name} must be a whole number of {least} or more, not {value!r}")
+
+
+def _numbers(trials: Any, most: int) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(number) for number in trials)
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or len(set(numbers)) < len(numbers) or not all(0 <= n < most for n in numbers):
+        raise UsageError(
+            f"points_of must be different numbers of trials from 0 to {most - 1}, not {trials!r}"
+        )
+    return numbers
 
 
 def _points(starts: Any, trials: int) -> tuple[Any, ...]:
