@@ -20,15 +20,26 @@ from cyclopts.config import Toml
 
 import thalweg
 from thalweg.cli.cases import cases
+from thalweg.cli.critical import critical
 from thalweg.cli.demo import demo
 from thalweg.cli.diagnose import diagnose
+from thalweg.cli.figures import figures
+from thalweg.cli.guarantee import guarantee
 from thalweg.cli.race import race
 from thalweg.cli.terminal import Terminal
 from thalweg.errors import UsageError
 
 __all__ = ["COMMANDS", "program", "sentence"]
 
-COMMANDS = {"demo": demo, "diagnose": diagnose, "race": race, "cases": cases}
+COMMANDS = {
+    "demo": demo,
+    "diagnose": diagnose,
+    "race": race,
+    "cases": cases,
+    "critical": critical,
+    "figures": figures,
+    "guarantee": guarantee,
+}
 """Each in a file of its name, with its docstring as help. They load torch when they are called."""
 
 HELP = """Finds out why a PyTorch training is stuck, and gets it out.

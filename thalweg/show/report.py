@@ -1,29 +1,18 @@
 """The report: one HTML file that opens offline and asks nothing of the network."""
 
-import base64
-import gzip
-import hashlib
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import plotly
-import torch
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-from plotly.utils import PlotlyJSONEncoder
 
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
-from thalweg.errors import FolderError
 from thalweg.show.content import arm_rows, beside, evidence_tables, what_would_decide
 from thalweg.show.gauge import gauges
-from thalweg.show.notebook import PAGE, environment, notebook_finding, notebook_race
-from thalweg.show.panels import Panel, finding_sections, race_panels
+from thalweg.show.notebook import environment, notebook_finding, notebook_race
+from thalweg.show.offline import asset, figures_json, packed_plotly, policy, versions, write_page
+from thalweg.show.panels import finding_sections, race_panels
 from thalweg.show.sketch import sketch
 from thalweg.show.vitals import THRESHOLDS, vital
 from thalweg.show.wording import (
@@ -55,19 +44,7 @@ def report(
     Raises:
         FolderError: the path cannot be written.
     """
-    path = Path(path)
-    page = report_html(finding, race=race, thresholds=thresholds)
-    try:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            temporary.write_text(page, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FolderError(f"path must be a file that can be written; {path}: {reason}") from error
-    return path
+    return write_page(report_html(finding, race=race, thresholds=thresholds), path)
 
 
 def report_html(
@@ -79,19 +56,19 @@ def report_html(
     panels = [*raced, *(panel for section in sections for panel in section.panels)]
     first = _first(finding, race)
     mended = first["name"] if first is not None and first["heading"] == MEND else ""
-    script = _asset("report.js")
-    library, digest = _plotly() if panels else ("", "")
+    script = asset("report.js")
+    library, digest = packed_plotly() if panels else ("", "")
     date = datetime.now().astimezone()
     return (
         environment()
         .get_template("report.html")
         .render(
-            policy=_policy(script, digest),
-            style=Markup(_asset("report.css")),
+            policy=policy(script, digest),
+            style=Markup(asset("report.css")),
             script=Markup(script),
             plotly=library,
-            contours=Markup(_asset("contours.svg")),
-            figures=_figures(panels),
+            contours=Markup(asset("contours.svg")),
+            figures=figures_json(panels),
             finding=finding,
             name=finding.name,
             cause=cause_label(finding.cause),
@@ -126,42 +103,10 @@ def report_html(
                 for other in finding.findings
             ],
             cost=cost_text(finding.cost),
-            versions=_versions(),
+            versions=versions(),
             date=f"{date.day} {date:%B %Y, %H:%M %Z}".strip(),
         )
     )
-
-
-@cache
-def _asset(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8")
-
-
-@cache
-def _plotly() -> tuple[Markup, str]:
-    """plotly.js, gzipped and in base64, and the digest that lets a page run it."""
-    library = get_plotlyjs()
-    packed = gzip.compress(library.encode(), mtime=0)
-    return Markup(base64.b64encode(packed).decode()), _digest(library)
-
-
-def _digest(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _policy(script: str, library_digest: str) -> Markup:
-    """Nothing may be fetched, and no script runs but the two that are known by their digests."""
-    scripts = " ".join(filter(None, [_digest(script), library_digest]))
-    return Markup(
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _figures(panels: Sequence[Panel]) -> Markup:
-    """The figures as JSON in which no character can end the script element."""
-    data = {panel.key: panel.figure.to_plotly_json() for panel in panels}
-    return Markup(json.dumps(data, allow_nan=False, cls=PlotlyJSONEncoder).replace("<", "\\u003c"))
 
 
 def _first(finding: Finding, race: Race | None) -> dict[str, str] | None:
@@ -200,11 +145,3 @@ def _first(finding: Finding, race: Race | None) -> dict[str, str] | None:
         "summary": cure.summary,
         "code": cure.code,
     }
-
-
-def _versions() -> str:
-    try:
-        own = version("thalweg")
-    except PackageNotFoundError:
-        own = "(not installed)"
-    return f"thalweg {own}, torch {torch.__version__}, plotly {plotly.__version__}"

@@ -62,21 +62,44 @@
     const config = { displaylogo: false, responsive: true, displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false, showSendToCloud: false,
                      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
     const drawn = [];
-    for (const [key, figure] of Object.entries(figures)) {
-      const place = document.getElementById("plot-" + key);
-      if (touch) figure.layout.dragmode = false; /* a finger scrolls the page */
-      await Plotly.newPlot(place, figure.data, figure.layout, config);
+    const places = Object.keys(figures).map((key) => document.getElementById("plot-" + key));
+    const show = async (place) => {
+      const figure = figures[place.id.slice("plot-".length)];
+      if (touch) { /* a finger scrolls the page */
+        figure.layout.dragmode = false;
+        for (const name of Object.keys(figure.layout)) {
+          if (name.startsWith("scene")) figure.layout[name].dragmode = false;
+        }
+      }
+      await Plotly.newPlot(place, { ...figure, config });
+      await Plotly.relayout(place, colours());
       drawn.push(place);
+    };
+    if (document.querySelector("main.lesson")) { /* many figures: each when it comes near */
+      const near = new IntersectionObserver((entries) => {
+        for (const entry of entries.filter((e) => e.isIntersecting)) {
+          near.unobserve(entry.target);
+          show(entry.target).catch((error) => failed(entry.target, error));
+        }
+      }, { rootMargin: "600px" });
+      for (const place of places) near.observe(place);
+      addEventListener("beforeprint", () => {
+        near.disconnect();
+        for (const place of places) if (!place.classList.contains("js-plotly-plot")) show(place);
+      });
+    } else {
+      for (const place of places) await show(place);
     }
     const paint = () => drawn.forEach((place) => Plotly.relayout(place, colours()));
-    paint();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   }
 
+  function failed(place, error) {
+    place.style.minHeight = "0";
+    place.textContent = "This picture could not be drawn here (" + error.message + ").";
+  }
+
   draw().catch((error) => {
-    for (const place of document.querySelectorAll(".plot")) {
-      place.style.minHeight = "0";
-      place.textContent = "This picture could not be drawn here (" + error.message + ").";
-    }
+    for (const place of document.querySelectorAll(".plot")) failed(place, error);
   });
 })();

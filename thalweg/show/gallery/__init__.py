@@ -1,0 +1,26 @@
+"""The gallery: figures that each prove a claim, in the order of a lesson."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from thalweg.errors import UsageError
+from thalweg.show.gallery import critical_points, two_minima
+from thalweg.show.gallery.exhibit import Claim, Drawn, Exhibit
+
+__all__ = ["LESSON", "Claim", "Drawn", "Exhibit", "exhibit"]
+
+LESSON: Sequence[Exhibit] = (
+    two_minima.EXHIBIT,
+    critical_points.EXHIBIT,
+)
+"""Every exhibit, in the order in which to read them."""
+
+
+def exhibit(name: str) -> Exhibit:
+    """The exhibit of that name. Raises UsageError with a suggestion where there is none."""
+    known = {each.name: each for each in LESSON}
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise UsageError(f"there is no exhibit {name}: {hint}")
+    return known[name]
