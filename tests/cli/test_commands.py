@@ -83,6 +83,14 @@ def test_a_quiet_diagnosis_is_one_line(thalweg_program: Program, library: Librar
     assert out == f"saddle (0.93): {library.finding.sentence}\n"
 
 
+def test_a_quiet_diagnosis_that_is_not_decided_states_no_confidence(
+    thalweg_program: Program, library: Library
+) -> None:
+    library.finding = dataclasses.replace(library.finding, cause=Cause.UNDETERMINED)
+    _, out, _ = thalweg_program("diagnose", CASE, "--quiet")
+    assert out == f"undetermined: {library.finding.sentence}\n"
+
+
 def test_the_options_of_a_diagnosis_reach_the_library(
     thalweg_program: Program, library: Library
 ) -> None:

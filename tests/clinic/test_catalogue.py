@@ -9,7 +9,13 @@ import torch
 
 from thalweg.clinic import CASES, Case, case
 from thalweg.diagnose.cause import Cause
+from thalweg.diagnose.checks import check_state, check_wiring
 from thalweg.errors import ReferenceError
+from thalweg.estimate import Estimate
+from thalweg.measure.fit import constant_loss
+from thalweg.measure.layers import layers
+from thalweg.measure.signal import label_signal
+from thalweg.objective.supervised import Supervised
 from thalweg.task import Task
 
 EVERY = pytest.mark.parametrize("entry", CASES.values(), ids=CASES)
@@ -76,6 +82,19 @@ def test_the_default_type_and_the_gradient_mode_of_the_caller_do_not_matter() ->
         torch.set_default_dtype(torch.float32)
     for a, b in zip(_numbers(plain)[:-1], _numbers(other)[:-1], strict=True):
         assert a.dtype is b.dtype and torch.equal(a, b)
+
+
+@pytest.mark.parametrize("entry", [c for c in CASES.values() if c.mechanisms], ids=lambda c: c.name)
+def test_the_mechanisms_of_a_case_are_called_as_the_checks_call_them(entry: Case) -> None:
+    task = entry.make(0)
+    found = check_wiring(task)
+    if not {m.explains for m in found} & {Cause.MISWIRED, Cause.NOT_FINITE}:
+        objective = Supervised(task.model, task.loss, task.train)
+        loss = Estimate(objective.value(objective.point()), 0.0)
+        constant, signal = constant_loss(objective), label_signal(objective)
+        report = layers(objective, objective.point())
+        found += check_state(task, objective, report, constant, loss=loss, signal=signal)
+    assert set(entry.mechanisms) <= {m.name for m in found}
 
 
 def test_an_unknown_name_is_told_the_nearest() -> None:

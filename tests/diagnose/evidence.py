@@ -163,6 +163,20 @@ TOLD = (
         "flat because the units are stuck, or a minimum like any other",
     ),
     Told(
+        Cause.PLATEAU,
+        STILL
+        | {"bottom_eigenvalue": -1e-3, "negative_curvature": -1e-3, "escape_fall": 0.0}
+        | {"output_spread": 1e-7, "explained": 0.0},
+        {"output_spread": 0.3},
+        "inputs that tell the targets do not arrive at the output, or they do and say nothing",
+    ),
+    Told(
+        Cause.PLATEAU,
+        {"dead_share": 1.0, "one_batch_fall": 0.05, "one_batch_fresh_fall": 1.0, "explained": -2.0},
+        {"one_batch_fall": 0.95},
+        "a loss that falls by its offset alone, or a network that learns in spite of its dead units",
+    ),
+    Told(
         Cause.RAVINE,
         {
             "stability": 0.7,

@@ -168,6 +168,17 @@ def binary(end: nn.Module) -> Task:
     return classifier(model, loss=nn.BCEWithLogitsLoss(), train=(x, answers))
 
 
+class Deaf(nn.Module):
+    """A head whose features are made anew, whatever comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.ones(len(x), 8))
+
+
 def infinite_slope() -> Task:
     def loss(output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output, target) + (0.0 * output[0, 0]).sqrt()
@@ -194,6 +205,7 @@ BROKEN: list[tuple[str, Cause | None, Callable[[], Task]]] = [
         loss=lambda o, t: F.cross_entropy(o.detach(), t))),
     ("loss without gradient", MISWIRED, lambda: classifier(
         loss=lambda o, t: F.cross_entropy(o, t).item())),
+    ("output without the input", MISWIRED, lambda: classifier(Deaf())),
     ("zero gradient", None, dead),
     ("gradients never zeroed", MISWIRED, never_zeroed),
     ("learning rate is zero", MISWIRED, lambda: group(lr=0.0)),
@@ -205,6 +217,8 @@ BROKEN: list[tuple[str, Cause | None, Callable[[], Task]]] = [
     ("momentum out of range", MISWIRED, lambda: group(momentum=1.0)),
     ("dampening leaves no gradient", MISWIRED, lambda: group(momentum=0.9, dampening=1.0)),
     ("weight decay out of range", MISWIRED, lambda: group(weight_decay=20.0)),
+    ("weight decay out of range", NOT_FINITE, lambda: group(weight_decay=math.nan)),
+    ("momentum out of range", MISWIRED, lambda: group(momentum=math.nan)),
     ("schedule of another optimizer", None, lambda: replace(
         classifier(), schedule=torch.optim.lr_scheduler.StepLR(group().optimizer, 5))),
     ("softmax before cross-entropy", MISWIRED, lambda: classifier(mlp(end=nn.Softmax(1)))),

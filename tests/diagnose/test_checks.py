@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,7 @@ def test_each_fault_is_named_with_the_line_that_mends_it(
     assert name in found, found.keys()
     assert found[name].explains == cause
     assert found[name].line and found[name].sentence.endswith((".", ".)"))
+    assert not re.search(r"\b(nan|inf)\b", found[name].sentence)
     if cause is None:
         assert all(m.explains is None for m in found.values()), found
 
@@ -86,6 +88,15 @@ def broken_data() -> Task:
 )
 def test_what_cannot_be_evaluated_is_left_to_others(make: Callable[[], Task]) -> None:
     assert all(isinstance(m, Mechanism) for m in check_wiring(make()))
+
+
+def test_dead_units_and_whole_numbers_are_no_output_without_the_input() -> None:
+    """The way from the inputs is there, though nothing comes through; or it cannot be asked for."""
+    lookup = nn.Sequential(nn.Embedding(9, 3), nn.Flatten(0, 1))
+    torch.nn.init.zeros_(lookup.get_parameter("0.weight"))
+    tokens = (torch.arange(9)[:, None], torch.arange(9) % 3)
+    for task in (dead(), classifier(lookup, train=tokens)):
+        assert "output without the input" not in {m.name for m in check_wiring(task)}
 
 
 def bits(task: Task) -> list[Any]:

@@ -61,6 +61,15 @@ def test_against_an_equal_no_verdict_is_confident(probability: float) -> None:
     assert found.confidence < 0.8
 
 
+def test_two_causes_that_are_about_as_probable_decide_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = judged(monkeypatch, (Cause.SADDLE, 0.6), (Cause.RAVINE, 0.55))
+    assert found.cause is Cause.UNDETERMINED
+    assert "saddle or ravine" in found.sentence
+    assert [f.cause for f in found.findings] == [Cause.SADDLE, Cause.RAVINE]
+
+
 @given(st.lists(st.tuples(CAUSES, st.floats(0.05, 0.97)), max_size=6, unique_by=lambda f: f[0]))
 def test_the_order_in_which_rules_are_asked_changes_nothing_but_ties(
     said: list[tuple[Cause, float]],

@@ -216,7 +216,10 @@ def test_a_cure_that_helps_wins_by_the_difference_of_the_closed_form() -> None:
     assert arm.gain.error == pytest.approx(0, abs=1e-12)
     assert [a.name for a in result.arms] == ["learning_rate x10", "unchanged", "learning_rate x0.1"]
     assert result.arm("learning_rate x0.1").outcome == "harms"
-    assert result.sentence.startswith("learning_rate x10 wins: ") and result.sentence.endswith(".")
+    assert result.sentence.startswith("learning_rate x10 wins: ")
+    assert result.sentence.endswith(", the same in all 3 seeds.")
+    pair = race(task, ["learning_rate x10"], budget=2 * LOOKS, seeds=2)
+    assert pair.sentence.endswith(", the same in both seeds.")
 
 
 def scripted(name: str, *levels: float) -> Cure:

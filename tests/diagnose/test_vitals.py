@@ -29,6 +29,7 @@ from tests.diagnose.stuck import (
     same,
     small_start,
     solved,
+    trained,
 )
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.finding import Finding
@@ -348,7 +349,9 @@ def test_the_vital_signs_of_a_quadratic_are_those_of_the_closed_form() -> None:
     assert evidence.value("descent_fall") * scale == pytest.approx(best, rel=1e-6)
     assert evidence.value("krylov_drop") * scale == pytest.approx(best, rel=1e-6)
     assert evidence.value("gradient_drop") * scale == pytest.approx(squared**2 / bend / 2, rel=0.05)
-    assert scale == pytest.approx(max(loss, float(y.var(correction=0))) - (loss - best), rel=1e-6)
+    decay = 0.05 * float(w.square().sum())
+    lowest = min(loss - best, evidence.value("reachable_loss") + decay)
+    assert scale == pytest.approx(max(loss, float(y.var(correction=0))) - lowest, rel=1e-6)
 
 
 def test_every_estimate_tells_its_unit_and_what_is_a_share_of_the_range_says_so() -> None:
@@ -357,6 +360,68 @@ def test_every_estimate_tells_its_unit_and_what_is_a_share_of_the_range_says_so(
             assert isinstance(estimate, Estimate) and estimate.unit and estimate.cost >= 0
             if key.endswith(("_fall", "_drop")) and not key.startswith("one_batch"):
                 assert estimate.unit == "of the range", key
+
+
+def test_the_units_of_derivatives_are_those_of_their_order() -> None:
+    evidence = found("momentum").evidence
+    assert evidence["gradient_norm"].unit == "loss per unit"
+    assert evidence["top_eigenvalue"].unit == evidence["bottom_eigenvalue"].unit
+    assert evidence["top_eigenvalue"].unit == "loss per unit²"
+
+
+@pytest.mark.parametrize("rate", [1e-4, 3e-2])
+def test_a_raised_rate_is_told_where_it_was_tried(rate: float) -> None:
+    """An adaptive step is not raised past a part of the weights: here the second one not at all."""
+    model = fresh(lambda: nn.Linear(6, 3))
+    with torch.no_grad():
+        model.get_parameter("weight").mul_(0.1)
+    task = Task(
+        model=model,
+        loss=lambda o, t: 1e-3 * F.cross_entropy(o, t),
+        train=data(),
+        optimizer=torch.optim.Adam(model.parameters(), rate, eps=1.0),
+        batch_size=16,
+    )
+    evidence = diagnose(task, budget=60, probe=False).evidence
+    assert ("raised_by" in evidence) == ("raised_rate_fall" in evidence) == (rate < 1e-3)
+
+
+def test_a_dead_network_whose_offset_wobbles_is_a_plateau() -> None:
+    """The wobble is all that the loss does from here: it must not be the unit of falls."""
+    model = fresh(lambda: nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3)))
+    with torch.no_grad():
+        model.get_parameter("0.bias").fill_(-30.0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.3)
+    task = trained(
+        Task(model=model, loss=F.cross_entropy, train=data(), optimizer=optimizer, batch_size=16),
+        60,
+    )
+    finding = diagnose(task, budget=100, probe=False)
+    assert finding.cause is Cause.PLATEAU
+    assert finding.evidence.value("range") > 0.2 * finding.evidence.value("constant_loss")
+
+
+def test_weight_decay_that_is_paid_for_is_no_earlier_and_lower_loss() -> None:
+    """Descent of loss and decay together may raise the loss of the history."""
+    model = fresh(lambda: nn.Linear(4, 1))
+    x, y = numbers()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    for decay, steps in ((0.0, 200), (0.2, 400)):
+        optimizer.param_groups[0]["weight_decay"] = decay
+        history = []
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+            history.append(float(loss.detach()))
+    low = [float(F.mse_loss(torch.zeros_like(y), y)) / 1e3] * 40
+    task = Task(
+        model=model, loss=F.mse_loss, train=(x, y), optimizer=optimizer, history=[*low, *history]
+    )
+    evidence = diagnose(task, budget=60, probe=False).evidence
+    assert evidence.value("history_best") < 0.5 * evidence.value("plain_loss")
+    assert evidence.value("earlier_fall") < 0
 
 
 def test_the_global_random_states_are_those_of_before() -> None:

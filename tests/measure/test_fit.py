@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from thalweg.measure.fit import constant_loss, overfit_one_batch
-from thalweg.measure.signal import label_signal
+from thalweg.estimate import Estimate
+from thalweg.measure.fit import constant_loss, output_floor, overfit_one_batch
+from thalweg.measure.signal import label_signal, reachable_loss
 from thalweg.objective.supervised import Supervised
 from thalweg.task import Task
 
@@ -58,6 +59,48 @@ def test_the_constant_loss_has_its_closed_form(
     found = constant_loss(Supervised(model, loss, (vectors(), y)))
     assert math.isclose(found.value, expected, rel_tol=1e-4)
     assert found.error == 0 and found.cost < 0.1
+
+
+def test_the_constant_loss_of_a_sum_is_that_of_as_many_examples_as_the_loss() -> None:
+    def total(output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target, reduction="sum")
+
+    found = constant_loss(Supervised(network(), total, (vectors(), classes()), unit=16))
+    assert math.isclose(found.value, 16 * entropy(classes()), rel_tol=1e-4)
+
+
+SOFT = torch.softmax(torch.randn(300, 3, generator=torch.Generator().manual_seed(4)), 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "y", "expected"),
+    [
+        (network(), F.cross_entropy, classes(), 0.0),
+        (network(), lambda o, t: F.cross_entropy(o, t) + 5, classes(), 5.0),
+        (network(), F.cross_entropy, SOFT.double().mean(0).expand(300, 3), None),
+        (network(end=nn.LogSoftmax(1)), F.nll_loss, classes(), 0.0),
+        (network(2), F.mse_loss, REAL, 0.0),
+    ],
+)
+def test_the_best_outputs_leave_what_no_output_takes_away(
+    model: nn.Module, loss: Any, y: Tensor, expected: float | None
+) -> None:
+    if expected is None:  # the same soft label for all: its entropy
+        expected = -float((y[0] * y[0].log()).sum())
+    found = output_floor(Supervised(model, loss, (vectors(), y.float() if y.ndim > 1 else y)))
+    assert found.value == pytest.approx(expected, abs=1e-4)
+    assert found.cost < 0.1
+
+
+def test_the_loss_within_reach_is_that_share_of_the_way_to_the_floor() -> None:
+    for shift in (0.0, 7.0):
+        constant, floor = Estimate(2.0 + shift, 0.0), Estimate(0.5 + shift, math.nan)
+        found = reachable_loss(constant, floor, Estimate(0.9, 0.05))
+        assert found.value == pytest.approx(2.0 + shift - 0.8 * 1.5)
+        none = reachable_loss(constant, floor, Estimate(-0.1, 0.01))
+        assert none.value == constant.value
+    assert math.isnan(reachable_loss(constant, Estimate(math.nan), Estimate(0.9)).value)
+    assert math.isnan(reachable_loss(constant, floor, Estimate(math.nan)).value)
 
 
 def test_a_single_output_at_zero_is_no_logarithm_of_a_probability() -> None:

@@ -168,7 +168,7 @@ WIRING = (
         build=_replaced_head,
         helps=hold_every_parameter,
         hurts_or_not=rate(0.1),
-        mechanisms=("parameters the optimizer does not hold",),
+        mechanisms=("optimizer of another model",),
     ),
     Case(
         name="softmax_twice",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from thalweg.errors import DataError
-from thalweg.estimate import Curve, Estimate, Evidence
+from thalweg.estimate import LOSS_COST, Curve, Estimate, Evidence
 from thalweg.objective.examples import Examples, batch_length
 from thalweg.objective.supervised import Supervised
 from thalweg.run.training import Training
@@ -33,6 +34,7 @@ class Examination:
         task: the user's; read only.
         objective: the loss that is descended, decay included, on at most SAMPLE examples.
         test: held-out examples, or None.
+        everything: the training examples.
         view: the optimizer's.
         point: where the model stands, flat.
         batch_size: examples a step.
@@ -45,6 +47,7 @@ class Examination:
     task: Task
     objective: Supervised
     test: Examples | None
+    everything: Examples
     view: OptimizerView
     point: Tensor
     batch_size: int
@@ -59,6 +62,7 @@ class Examination:
     directions: dict[str, Tensor] = field(default_factory=dict)
     lowest: float = math.inf
     spent: float = 0.0
+    _fresh_losses: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(
@@ -97,6 +101,7 @@ class Examination:
             task,
             objective,
             test,
+            everything,
             view,
             objective.point(),
             batch_size,
@@ -131,6 +136,29 @@ class Examination:
     def left(self) -> float:
         """Gradient evaluations over the training data that may still be spent."""
         return self.budget - self.spent
+
+    @cached_property
+    def fresh(self) -> Supervised | None:
+        """The loss without decay on other training examples than the sample; None if it is all.
+
+        As many as the sample has: they come next in the draw of the seed.
+        """
+        n = self.objective.data.length
+        if n >= self.everything.length:
+            return None
+        others = self.everything.subsample(n, torch.Generator().manual_seed(self.seed), skip=n)
+        chunk = max(1, others.length // 16)
+        if self.objective.mode != "eval":
+            chunk = self.objective.chunk
+        return self.objective.on(others, chunk=chunk, decay=False)
+
+    def fresh_losses(self) -> tuple[Tensor, Tensor]:
+        """The losses of the chunks of ``fresh`` where the model stands, and their shares."""
+        assert self.fresh is not None
+        if self._fresh_losses is None:
+            self._fresh_losses = self.fresh.chunk_losses(self.point)
+            self.spent += LOSS_COST * self.fresh.data.length / self.population
+        return self._fresh_losses
 
     def generator(self, purpose: int) -> torch.Generator:
         """A stream of random numbers of its own for each purpose."""
@@ -175,7 +203,8 @@ class Examination:
         falls = [fall for fall in falls if math.isfinite(fall) and fall > 0]
         bottom = min([start, self.lowest, *(start - fall for fall in falls)])
         if "reachable_loss" in self.estimates:
-            bottom = min(bottom, self.estimates["reachable_loss"].value)
+            decay = start - self.estimates["plain_loss"].value  # of the weights as they stand
+            bottom = min(bottom, self.estimates["reachable_loss"].value + decay)
         floor = self.estimates["loss_spread"].value
         return Estimate(max(max(tops) - bottom, floor), 0.0, "loss")
 
