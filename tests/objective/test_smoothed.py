@@ -235,7 +235,7 @@ def test_draws_in_blocks_are_one_sample(monkeypatch: pytest.MonkeyPatch) -> None
     leaf = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(smoothed.loss(leaf).sum(), leaf)
     torch.testing.assert_close(slope, smoothed.gradient(x))
-    pairs = torch.cat([smoothed._draws(*block, x) for block in smoothed._blocks()])
+    pairs = torch.cat([smoothed._draws(*block, x)[0] for block in smoothed._blocks()])
     assert pairs.shape == (1500, 3) and len(pairs.unique(dim=0)) == 1500
     values = ((x[0] - pairs) ** 4).sum(-1) / 2 + ((x[0] + pairs) ** 4).sum(-1) / 2
     torch.testing.assert_close(error[0], values.std() / 1500**0.5)

@@ -38,9 +38,11 @@ class Noise(ABC):
     """A zero-mean distribution in any number of dimensions; frozen and equal by value.
 
     Its numbers are finite and not negative (degrees of freedom: above 0); a size of 0 is no noise.
+    ``symmetric`` says whether −ω has the same distribution.
     """
 
     kind: ClassVar[str]
+    symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from thalweg.errors import UsageError
 from thalweg.objective.base import Objective
+from thalweg.objective.mini_batch import MiniBatch
 from thalweg.objective.noise import Ball, Noise, Uniform, parse
 from thalweg.objective.quadrature import LEVELS, rule
 from thalweg.objective.waves import closed_form
@@ -39,8 +40,8 @@ class Smoothed(Objective):
         ``tolerance``, or the finest rule is reached. Features narrower than 1/128 (in two
         dimensions 1/32) of the noise's range may be missed.
     ``sampling``
-        above: ``samples`` fixed draws in pairs ω, −ω, the same at every point, so that the loss is
-        as smooth a function of the point as ``f`` is.
+        above, and under mini-batch noise: ``samples`` fixed draws in pairs ω, −ω (where −ω has the
+        distribution of ω), the same at every point, so that the loss is as smooth as ``f`` is.
 
     Differentiating ``loss`` averages the derivatives of ``f``, which is right where ``f`` is
     continuous, kinks included. Values of ``f`` that are not finite stay so, and so do means that do
@@ -77,6 +78,8 @@ class Smoothed(Objective):
         if not tolerance > 0:
             raise UsageError(f"tolerance must be above 0, not {tolerance!r}")
         self.objective, self.noise = objective, parse(noise)
+        if isinstance(self.noise, MiniBatch) and self.noise.point is None:
+            raise UsageError("noise must not change with the point: freeze it with at(point)")
         self.dim = objective.dim
         self.pairs, self.seed, self.tolerance = (samples + 1) // 2, seed, tolerance
         self._closed = closed_form(objective, self.noise) if method in (None, CLOSED) else None
@@ -84,7 +87,7 @@ class Smoothed(Objective):
 
     def _method(self, wanted: str | None) -> str:
         known = [SAMPLING]
-        if self.dim in LEVELS:
+        if self.dim in LEVELS and self.noise.symmetric:
             known.insert(0, QUADRATURE)
         if self._closed is not None:
             known.insert(0, CLOSED)
@@ -248,17 +251,19 @@ class Smoothed(Objective):
         for block, seed in enumerate(seeds):
             yield min(size, self.pairs - block * size), int(seed >> 1)
 
-    def _draws(self, pairs: int, seed: int, like: Tensor) -> Tensor:
+    def _draws(self, pairs: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws ``(pairs, dim)`` and their antithetic ones: −ω, or new ones if −ω is no draw."""
         generator = torch.Generator().manual_seed(seed)
-        return self.noise.draw((pairs, self.dim), generator).to(like)
+        draws = self.noise.draw((pairs, self.dim), generator)
+        others = -draws if self.noise.symmetric else self.noise.draw(draws.shape, generator)
+        return draws.to(like), others.to(like)
 
     def _split(self, points: Tensor, pairs: int) -> Sequence[Tensor]:
         return points.split(max(1, ROWS // (pairs * self.dim)))
 
     def _sampled_loss(self, points: Tensor) -> Tensor:
         def total(some: Tensor, pairs: int, seed: int) -> Tensor:
-            draws = self._draws(pairs, seed, some)
-            both = (some.unsqueeze(1) + way * draws for way in (-1, 1))
+            both = (some.unsqueeze(1) - draws for draws in self._draws(pairs, seed, some))
             return sum(self.objective.loss(points).sum(-1) for points in both) / (2 * self.pairs)  # pyright: ignore[reportReturnType]
 
         losses = points.new_zeros(len(points))
@@ -275,10 +280,10 @@ class Smoothed(Objective):
         """
         seen, mean, squares = 0, torch.zeros(()), torch.zeros(())
         for pairs, seed in self._blocks():
-            draws = self._draws(pairs, seed, points)
+            draws, others = self._draws(pairs, seed, points)
             pieces = []
             for some in self._split(points, pairs):
-                values = (evaluate(some, draws) + evaluate(some, -draws)) / 2
+                values = (evaluate(some, draws) + evaluate(some, others)) / 2
                 own = values.mean(1)
                 pieces.append(torch.stack([own, ((values - own.unsqueeze(1)) ** 2).sum(1)]))
             own, spread = (

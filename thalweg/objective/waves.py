@@ -123,7 +123,7 @@ def closed_form(objective: Objective, noise: Noise) -> list[WaveSum] | None:
 
     The derivatives are smoothed on their own: they may have a mean where the loss has none.
     """
-    if not isinstance(objective, Landscape) or not objective.formula:
+    if not isinstance(objective, Landscape) or not objective.formula or not noise.symmetric:
         return None
     formula = Formula.parse(objective.formula)
     plain = expanded(formula) if formula.dim == objective.dim else None
