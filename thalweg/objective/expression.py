@@ -1,4 +1,4 @@
-"""Expressions in a few variables as immutable trees: evaluated, differentiated, written out.
+"""Expressions in a few variables as immutable trees: evaluated and written out.
 
 The functions :func:`add`, :func:`multiply`, :func:`power` and :func:`call` build trees that are
 simple enough: numbers are folded, like terms and like factors joined, zeros and ones left out. They
@@ -70,10 +70,6 @@ class Expression(ABC):
         the operator ``**``.
         """
 
-    @abstractmethod
-    def derivative(self, name: str) -> "Expression":
-        """The partial derivative with respect to a variable."""
-
 
 @dataclass(frozen=True)
 class Number(Expression):
@@ -83,9 +79,6 @@ class Number(Expression):
 
     def evaluate(self, values: Values, functions: Functions) -> float:
         return self.value
-
-    def derivative(self, name: str) -> Expression:
-        return Number(0.0)
 
     def __str__(self) -> str:
         return (
@@ -103,9 +96,6 @@ class Variable(Expression):
 
     def evaluate(self, values: Values, functions: Functions) -> Any:
         return values[self.name]
-
-    def derivative(self, name: str) -> Expression:
-        return Number(float(name == self.name))
 
     def __str__(self) -> str:
         return self.name
@@ -131,9 +121,6 @@ class Sum(Expression):
                 total = total + term.evaluate(values, functions)
         return total
 
-    def derivative(self, name: str) -> Expression:
-        return add(term.derivative(name) for term in self.terms)
-
     def __str__(self) -> str:
         text = str(self.terms[0])
         for term in self.terms[1:]:
@@ -157,14 +144,6 @@ class Product(Expression):
         for factor in self.factors[1:]:
             total = total * factor.evaluate(values, functions)
         return total
-
-    def derivative(self, name: str) -> Expression:
-        slopes = [factor.derivative(name) for factor in self.factors]
-        return add(
-            multiply([*self.factors[:i], slope, *self.factors[i + 1 :]])
-            for i, slope in enumerate(slopes)
-            if slope != Number(0.0)
-        )
 
     def __str__(self) -> str:
         first, *rest = [_bracketed(factor, Sum) for factor in self.factors]
@@ -190,10 +169,6 @@ class Power(Expression):
         own = functions.get("power")
         return base**self.exponent if own is None else own(base, self.exponent)
 
-    def derivative(self, name: str) -> Expression:
-        lower = power(self.base, self.exponent - 1)
-        return multiply([Number(float(self.exponent)), lower, self.base.derivative(name)])
-
     def __str__(self) -> str:
         exponent = f"({self.exponent})" if self.exponent < 0 else str(self.exponent)
         return f"{_bracketed(self.base, Sum, Product, Power)}**{exponent}"
@@ -212,19 +187,6 @@ class Call(Expression):
 
     def evaluate(self, values: Values, functions: Functions) -> Any:
         return functions[self.name](*[u.evaluate(values, functions) for u in self.arguments])
-
-    def derivative(self, name: str) -> Expression:
-        slopes = [u.derivative(name) for u in self.arguments]
-        if self.name in ("min", "max"):
-            sign = 1.0 if self.name == "max" else -1.0
-            difference = _minus(*self.arguments)
-            return add(
-                [
-                    multiply([Number(0.5), add(slopes)]),
-                    multiply([Number(0.5 * sign), call("sign", [difference]), _minus(*slopes)]),
-                ]
-            )
-        return multiply([_slope(self.name, self.arguments[0]), slopes[0]])
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.arguments))})"
@@ -298,40 +260,6 @@ def call(name: str, arguments: Iterable[Expression]) -> Expression:
     if len(numbers) == len(arguments):
         return Number(_finite(float(FUNCTIONS[name](*numbers))))
     return Call(name, arguments)
-
-
-def _slope(name: str, u: Expression) -> Expression:
-    """The derivative of a function of one argument, at ``u``."""
-    one, own = Number(1.0), Call(name, (u,))
-    match name:
-        case "sin":
-            return Call("cos", (u,))
-        case "cos":
-            return multiply([Number(-1.0), Call("sin", (u,))])
-        case "tan":
-            return add([one, power(own, 2)])
-        case "exp":
-            return own
-        case "log":
-            return power(u, -1)
-        case "sqrt":
-            return multiply([Number(0.5), power(own, -1)])
-        case "abs":
-            return Call("sign", (u,))
-        case "sign":
-            return Number(0.0)
-        case "tanh":
-            return _minus(one, power(own, 2))
-        case "sinh":
-            return Call("cosh", (u,))
-        case "cosh":
-            return Call("sinh", (u,))
-        case _:  # atan
-            return power(add([one, power(u, 2)]), -1)
-
-
-def _minus(first: Expression, second: Expression) -> Expression:
-    return add([first, multiply([Number(-1.0), second])])
 
 
 def _coefficient(term: Expression) -> tuple[float, Expression]:

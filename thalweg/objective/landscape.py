@@ -18,14 +18,20 @@ KINDS = ("minimum", "saddle", "maximum", "degenerate")
 
 @dataclass(frozen=True)
 class CriticalPoint:
-    """A point where the gradient vanishes.
+    """A point where the gradient vanishes, or where a kink makes a minimum or a maximum.
 
-    ``kind`` is read off the eigenvalues of the Hessian there: all positive (``minimum``), all
-    negative (``maximum``), both signs and no zero (``saddle``), a zero (``degenerate``).
+    Attributes:
+        point: its coordinates.
+        kind: read off the eigenvalues of the Hessian there: all positive (``minimum``), all
+            negative (``maximum``), both signs and no zero (``saddle``), a zero (``degenerate``).
+        curvatures: these eigenvalues, ascending; empty where they were not stated, or at a kink.
+        smooth: False at a kink, where there is no gradient and no Hessian.
     """
 
     point: tuple[float, ...]
     kind: str
+    curvatures: tuple[float, ...] = ()
+    smooth: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,10 @@ class Landscape(Objective):
             there is none or it is not known.
         domain: lowest and highest value of each coordinate worth a look; starting points are
             uniform on it.
+        domain_smoothness: the same on the domain alone, where the whole space has none or a larger
+            one: the largest absolute eigenvalue of the Hessian there.
+        infimum: the greatest lower bound of the loss; ``None`` where it is unknown, −inf where the
+            loss is unbounded below.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -51,6 +61,8 @@ class Landscape(Objective):
     critical: tuple[CriticalPoint, ...] = ()
     smoothness: float | None = None
     domain: tuple[tuple[float, float], ...] = ()
+    domain_smoothness: float | None = None
+    infimum: float | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.function):
