@@ -23,6 +23,7 @@ from thalweg.theory.intervals import (
     value_at,
     widened,
 )
+from thalweg.theory.spread import largest_variance
 
 __all__ = ["Line", "prove_line"]
 
@@ -203,7 +204,7 @@ def prove_line(
         convexity=convexity,
         slope=slope,
         smoothness=bound(lambda box: -abs(line.derivatives(ball(*box[0]))[2]), window, -1.0),
-        variance=_variance(line, window, bound),
+        variance=largest_variance(line, domain, tolerance, most),
         closed=_closed(line, domain),
     )
 
@@ -218,18 +219,6 @@ def _surplus(line: Line, target: Any, slope: float, box: Box) -> Any:
     """−(g′(y)² − C²e²)."""
     y = ball(*box[0])
     return (slope * (y - target)) ** 2 - line.smoothed(y)[0] ** 2
-
-
-def _variance(line: Line, window: list[Box], bound: Any) -> Constant:
-    """V ≤ η² E ω² sup (1 − ηf″)²: the map ω ↦ ηω + ηf′(y − ηω) has that slope at most."""
-    stretch = bound(
-        lambda box: -((1 - line.eta * line.derivatives(ball(*box[0]))[2]) ** 2), window, -1.0
-    )
-    unit = line.eta**2 * line.moment
-    if math.isinf(stretch.value):
-        return Constant(math.inf, math.inf, stretch.where, True, stretch.work)
-    value = above(unit * ball(stretch.value, stretch.value))
-    return Constant(value, float(unit.mid()) * stretch.attained, stretch.where, True, stretch.work)
 
 
 def _closed(line: Line, domain: Domain) -> bool:
