@@ -17,7 +17,7 @@ from thalweg.objective import noise as noises
 from thalweg.objective import radial
 from thalweg.objective.noise import Ball, Gaussian, Noise, Sphere, StudentT, Uniform, parse
 
-DRAWS = 100_000
+DRAWS = 50_000
 EACH = [Uniform(0.7), Ball(1.3), Sphere(0.9), Gaussian(0.4), StudentT(0.3, 9.0)]
 each = pytest.mark.parametrize("noise", EACH, ids=str)
 each_dim = pytest.mark.parametrize("dim", [1, 2, 3, 7])

@@ -235,9 +235,7 @@ class StudentT(Noise):
 
     def draw_into(self, tensor: Tensor, generator: torch.Generator) -> Tensor:
         tensor.normal_(0.0, self.s, generator=generator)
-        halves = torch.full(
-            tensor.shape[:-1], self.freedom / 2, dtype=torch.float64, device=tensor.device
-        )
+        halves = tensor.new_full(tensor.shape[:-1], self.freedom / 2, dtype=torch.float64)
         stretch = torch._standard_gamma(halves, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
         stretch = stretch.mul_(2 / self.freedom).rsqrt_().unsqueeze(-1)
         return tensor.mul_(stretch.to(tensor.dtype))
