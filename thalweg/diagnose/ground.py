@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from thalweg.diagnose.examination import Examination, fan_in_scales
+from thalweg.diagnose.sampling import gradient_norm, population_fall
 from thalweg.estimate import PRODUCT_COST, Estimate
 from thalweg.measure.curvature import Lanczos, Scaled, extreme_eigenvalues
-from thalweg.measure.gradient_noise import gradient_noise
-from thalweg.measure.steps import krylov_step, largest_drop, predicted_change
+from thalweg.measure.gradient_noise import gradient_noise, population_square
+from thalweg.measure.steps import LineDrop, krylov_step, largest_drop, predicted_change
 from thalweg.objective.derivatives import Hessian
 from thalweg.run.view import OptimizerView
 
@@ -78,18 +79,31 @@ def take_noise(e: Examination, hessian: Hessian, slope: Tensor) -> None:
     e.add("noise_trace", noise.trace)
     e.add("gradient_signal", noise.signal)
     e.add("curvature_noise", noise.curvature)
+    norm, seen, drawn = gradient_norm(e, slope, noise)
+    e.estimates["gradient_norm"] = replace(norm, cost=e.estimates["gradient_norm"].cost)
+    e.spent += norm.cost * e.share
     moved = e.view.metric * slope
-    bend = float(moved @ (hessian @ moved))
-    along = float(moved @ slope)
+    along = population_square(e.objective, slope, seen, drawn, metric=e.view.metric)
+    _add_step(e, float(moved @ (hessian @ moved)), along, noise.curvature)
+
+
+def _add_step(e: Examination, bend: float, along: Estimate, noise: Estimate) -> None:
+    """The ratios of a step's terms, and the change of the loss that they predict."""
     rate = e.view.rate
-    total = bend + noise.curvature.value
-    error = noise.curvature.error
-    if along > 0 and total > 0:
-        step = Estimate(rate * total / along, rate * error / along, "1", PRODUCT_COST)
-        e.add("step", step)
+    n, population, size = e.objective.data.length, e.population, e.batch_size
+    if n < population and size < population:  # what the draw of the sample adds to gᵀHg
+        bend -= (1 / n - 1 / population) / (1 / size - 1 / population) * noise.value
+    total = bend + noise.value
+    if along.value > 0 and total > 0:
+        ratio = rate * total / along.value
+        error = math.hypot(rate * noise.error / along.value, ratio * along.error / along.value)
+        e.add("step", Estimate(ratio, error))
         if bend >= 0:
-            e.add("noise_share", Estimate(noise.curvature.value / total, error * bend / total**2))
-    e.add("predicted_change", predicted_change(rate, along, Estimate(bend), noise.curvature))
+            share = noise.value / total
+            e.add("noise_share", Estimate(share, noise.error * bend / total**2))
+    change = predicted_change(rate, along.value, Estimate(bend), noise)
+    error = math.hypot(change.error, rate * along.error)
+    e.add("predicted_change", replace(change, error=error, cost=PRODUCT_COST))
 
 
 def take_stability(e: Examination, hessian: Hessian) -> None:
@@ -136,7 +150,8 @@ def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
     worth = 0.3 * _within_reach(e)
     fresh = float(fan_in_scales(e.task.model).norm())
     steepness = float(slope.norm())
-    e.add_fall("gradient_reach", steepness * fresh, 0.0, 0.0)
+    norm = e.estimates["gradient_norm"]
+    e.add_fall("gradient_reach", norm.value * fresh, norm.error * fresh, 0.0)
     squared = float(slope @ slope)
     if squared > 0:
         bend = float(slope @ (hessian @ slope))
@@ -145,17 +160,17 @@ def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
         wanted = {newton * f for f in (0.1, 0.3, 1.0, 3.0)} | {far * f for f in (0.03, 1.0)}
         scales = sorted({min(step, FARTHEST * fresh / steepness) for step in wanted})
         along = largest_drop(e.objective, e.point, -slope, scales=scales, start=start)
-        cost = (along.drop.cost + PRODUCT_COST) * e.share
-        e.add_fall("gradient_drop", along.drop.value, along.drop.error, cost)
+        drop = _over_all(e, along, -slope)
+        e.add_fall("gradient_drop", drop.value, drop.error, (drop.cost + PRODUCT_COST) * e.share)
         e.curves["along_gradient"] = along.curve
         step, promised = krylov_step(hessian, slope)
         tried = largest_drop(e.objective, e.point, -step, scales=(0.03, 0.1, 0.3, 1.0), start=start)
-        cost = (tried.drop.cost + promised.cost) * e.share
-        e.add_fall("krylov_drop", tried.drop.value, tried.drop.error, cost)
-        if along.drop.value > 0:
-            ratio = tried.drop.value / along.drop.value
-            rounding = along.drop.error / along.drop.value * ratio
-            e.add("conditioning", Estimate(ratio, rounding), charge=False)
+        best = _over_all(e, tried, -step)
+        e.add_fall("krylov_drop", best.value, best.error, (best.cost + promised.cost) * e.share)
+        if drop.value > 0:
+            ratio = best.value / drop.value
+            error = math.hypot(best.error, ratio * drop.error) / drop.value
+            e.add("conditioning", Estimate(ratio, error), charge=False)
     low = e.estimates["bottom_eigenvalue"]
     if low.value < 0:
         reach = {math.sqrt(2 * worth * f / -low.value) for f in (1e-4, 1e-2, 0.1, 1.0)}
@@ -165,5 +180,14 @@ def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
         down = largest_drop(
             e.objective, e.point, e.directions["bottom"], scales=reach, both=True, start=start
         )
-        e.add_fall("curvature_drop", down.drop.value, down.drop.error, down.drop.cost * e.share)
+        drop = _over_all(e, down, e.directions["bottom"])
+        e.add_fall("curvature_drop", drop.value, drop.error, drop.cost * e.share)
         e.curves["along_negative_curvature"] = down.curve
+
+
+def _over_all(e: Examination, line: LineDrop, direction: Tensor) -> Estimate:
+    """The drop over all the training data; like every drop at least 0."""
+    drop = line.drop
+    if drop.value > 0:
+        drop = population_fall(e, drop, e.point + line.step * direction)
+    return replace(drop, value=max(drop.value, 0.0)) if math.isfinite(drop.value) else drop

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from thalweg.diagnose.examination import Examination, fan_in_scales
+from thalweg.diagnose.sampling import population_fall
 from thalweg.estimate import Estimate
 from thalweg.measure.descent import Descent, descend_from
 from thalweg.objective.placed import random_state
@@ -50,7 +51,9 @@ def nudge(e: Examination, *, evaluations: int = 25) -> None:
     assert best is not None
     start = e.estimates["loss"].value
     e.directions["nudged"] = best.point
-    e.add_fall("nudge_fall", start - best.loss.value, best.loss.error, spent * e.share)
+    found = Estimate(start - best.loss.value, best.loss.error, "loss", spent)
+    found = population_fall(e, found, best.point)
+    e.add_fall("nudge_fall", found.value, found.error, found.cost * e.share)
 
 
 def escape(e: Examination, *, budget: float, scale: float) -> None:
@@ -85,7 +88,10 @@ def escape(e: Examination, *, budget: float, scale: float) -> None:
             break
     e.estimates["escape_return"] = Estimate(back / max(1, trial), 0.0, "of the trials")
     e.estimates["escape_trials"] = Estimate(float(trial), 0.0, "trials")
-    e.add_fall("escape_fall", start - best, 0.0, spent * e.share)
+    found = Estimate(start - best, 0.0, "loss", spent)
+    if "escaped" in e.directions:
+        found = population_fall(e, found, e.directions["escaped"])
+    e.add_fall("escape_fall", found.value, found.error, found.cost * e.share)
 
 
 def _worth_more(found: Descent, start: float, scale: float) -> bool:

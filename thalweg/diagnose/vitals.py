@@ -9,6 +9,7 @@ from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.ground import take_drops, take_eigenvalues, take_noise, take_stability
 from thalweg.diagnose.history import history_evidence
 from thalweg.diagnose.probes import CLEAR, escape, nudge
+from thalweg.diagnose.sampling import population_fall
 from thalweg.diagnose.thresholds import REACH, STILL
 from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.measure.descent import descend_from
@@ -39,9 +40,10 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
     e.tick("descent from here")
     evaluations = int(max(10, min(30, e.left / e.share / 3)))
     descent = descend_from(e.objective, e.point, evaluations=evaluations)
-    start = e.estimates["loss"].value
-    cost = evaluations * e.share
-    e.add_fall("descent_fall", start - descent.loss.value, descent.loss.error, cost)
+    fall = e.estimates["loss"].value - descent.loss.value
+    found = Estimate(fall, descent.loss.error, "loss", float(evaluations))
+    found = population_fall(e, found, descent.point)
+    e.add_fall("descent_fall", found.value, found.error, found.cost * e.share)
     if stands_still(e):
         e.tick("a nudge, then descent")
         nudge(e, evaluations=int(max(10, min(25, e.left / e.share / 2))))

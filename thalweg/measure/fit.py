@@ -70,7 +70,7 @@ def constant_loss(objective: Supervised, *, examples: int = 4096) -> Estimate:
             value, error = _fit_constant(loss, output, target, len(sample))
     except (RuntimeError, ValueError, IndexError, TypeError):
         return UNKNOWN
-    scale = 1 / len(sample) if objective.sums else 1.0
+    scale = objective.unit / len(sample) if objective.sums else 1.0
     whole = len(sample) == objective.data.population
     return Estimate(value * scale, 0.0 if whole else error * scale, "loss", cost)
 

@@ -13,7 +13,7 @@ from thalweg.estimate import Estimate
 from thalweg.objective.derivatives import SymmetricOperator
 from thalweg.objective.supervised import Supervised
 
-__all__ = ["GradientNoise", "gradient_noise"]
+__all__ = ["GradientNoise", "gradient_noise", "population_square"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,39 @@ def gradient_noise(
         bends = torch.stack([(d * (hessian @ d)).sum() for d in moved]).double()
         curvature = _mean(bends, wider, "loss³", hessian.cost - before)
     return GradientNoise(trace, signal, curvature, tuple(deviations))
+
+
+def population_square(
+    objective: Supervised,
+    gradient: Tensor,
+    noise: GradientNoise,
+    batch_size: int,
+    *,
+    metric: Tensor | float = 1.0,
+) -> Estimate:
+    """``g · (metric ∘ g)`` for the gradient over the whole population, from that over a subsample.
+
+    The draw of ``n`` of ``N`` examples adds ``own · tr(metric Σ_B)`` to it on average, with ``own =
+    (1/n − 1/N) / (1/B − 1/N)``: that is taken off. May come out below 0 where nothing can be told
+    from nothing. Error: of a Gaussian error of the gradient, and of the mean that is taken off.
+
+    Args:
+        objective, batch_size: those that ``noise`` was measured with.
+        gradient: of the objective, shape ``(dim,)``.
+        metric: positive diagonal.
+    """
+    n, population = objective.data.length, objective.data.population
+    squared = float((gradient * metric * gradient).sum())
+    if n >= population:
+        return Estimate(squared, 0.0, "loss²")
+    if not noise.deviations:
+        return Estimate(squared, math.inf, "loss²")
+    own = (1 / n - 1 / population) / (1 / batch_size - 1 / population)
+    added = own * torch.stack([(d * metric * d).sum() for d in noise.deviations]).double()
+    along = torch.stack([(d * metric * gradient).sum() for d in noise.deviations]).double() ** 2
+    mean = _mean(added, 1.0, "loss²", 0.0)
+    chance = 4 * own * float(along.mean()) + 2 * mean.value**2
+    return Estimate(squared - mean.value, math.sqrt(chance + mean.error**2), "loss²")
 
 
 def _signal(

@@ -158,14 +158,18 @@ class Examples:
     def __len__(self) -> int:
         return self.length
 
-    def subsample(self, size: int, generator: torch.Generator) -> "Examples":
-        """``size`` examples drawn without replacement and kept in memory; all of them if fewer."""
+    def subsample(self, size: int, generator: torch.Generator, *, skip: int = 0) -> "Examples":
+        """``size`` examples drawn without replacement and kept in memory; all of them if fewer.
+
+        ``skip`` passes over the first so many of the draw: another sample, without any of the first.
+        """
+        size = min(size, self.length - skip)
         if size >= self.length:
             chosen: Sequence[int] | slice = slice(None)
             if self.tensors is not None:
                 return self
         else:
-            drawn = torch.randperm(self.length, generator=generator)[:size]
+            drawn = torch.randperm(self.length, generator=generator)[skip : skip + size]
             chosen = drawn.sort().values.tolist()
         batch = self.fetch(chosen)
         leaves = [leaf for leaf in tree_flatten(batch)[0] if isinstance(leaf, Tensor)]
