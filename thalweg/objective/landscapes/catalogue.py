@@ -124,10 +124,10 @@ def _arguments(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         tree = ast.parse(f"f{' '.join(text.split())}", mode="eval").body
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
             raise UsageError(problem)
-        return (
-            tuple(_value(node) for node in tree.args),
-            {str(word.arg): _value(word.value) for word in tree.keywords if word.arg or _bad()},
-        )
+        names = {word.arg: _value(word.value) for word in tree.keywords}
+        if None in names or len(names) < len(tree.keywords):
+            raise UsageError(problem)
+        return tuple(_value(node) for node in tree.args), names  # pyright: ignore[reportReturnType]
     except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
         raise UsageError(problem) from None
 
@@ -141,11 +141,7 @@ def _value(node: ast.expr) -> Any:
             return -value
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
             return [_value(part) for part in parts]
-    return _bad()
-
-
-def _bad() -> Any:
-    raise TypeError
+    raise TypeError(f"{type(node).__name__} is no number")
 
 
 def _made(
