@@ -26,6 +26,7 @@ from thalweg.cli.diagnose import diagnose
 from thalweg.cli.figures import figures
 from thalweg.cli.guarantee import guarantee
 from thalweg.cli.race import race
+from thalweg.cli.run import run
 from thalweg.cli.terminal import Terminal
 from thalweg.errors import UsageError
 
@@ -39,6 +40,7 @@ COMMANDS = {
     "critical": critical,
     "figures": figures,
     "guarantee": guarantee,
+    "run": run,
 }
 """Each in a file of its name, with its docstring as help. They load torch when they are called."""
 

@@ -1,12 +1,15 @@
 """The one loop over a Plan."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
+import torch
 
 from thalweg.errors import UsageError
 from thalweg.objective.base import Objective
+from thalweg.objective.supervised import Supervised
 from thalweg.run.block import Block, Losses, rows_of_a_block
 from thalweg.run.compiled import Compiled
 from thalweg.run.plan import Plan
@@ -69,11 +72,12 @@ def descend(
     ]
     at_once = len(blocks) if chunk is None else -(-chunk // size)
     tell = _Progress(progress, plan.steps, len(blocks))
-    for first in range(0, len(blocks), at_once):
-        part = [run.block(number, rows) for number, rows in blocks[first : first + at_once]]
-        if not run.advance(part, interrupt, tell):
-            break
-    return run.trajectory()
+    with nullcontext() if isinstance(objective, Supervised) else _one_thread():
+        for first in range(0, len(blocks), at_once):
+            part = [run.block(number, rows) for number, rows in blocks[first : first + at_once]]
+            if not run.advance(part, interrupt, tell):
+                break
+        return run.trajectory()
 
 
 class _Run:
@@ -176,6 +180,17 @@ class _Run:
             wanted = [number for number in self.plan.points_of if number in set(numbers)]
             points = points[:, [numbers.index(number) for number in wanted]]
         return Column(np.array(steps, np.int64), points)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A block is too small to be shared, and what threads share they may round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Progress:

@@ -1,7 +1,7 @@
 """What is descended at an update: the whole objective, or a mini-batch of every trial's own."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,23 +9,15 @@ from torch import Tensor
 from thalweg.errors import DataError, UsageError
 from thalweg.objective.base import Objective
 from thalweg.objective.examples import Examples
+from thalweg.objective.landscapes import FiniteSum
 from thalweg.objective.supervised import Supervised
 from thalweg.run.plan import Plan
 from thalweg.run.restarts import Restarts
 
-__all__ = ["Descended", "FiniteSum", "draw_batches"]
+__all__ = ["Descended", "draw_batches"]
 
 Losses = Callable[[Tensor], Tensor]
 """Losses ``(rows,)`` at points ``(rows, dim)``."""
-
-
-@runtime_checkable
-class FiniteSum(Protocol):
-    """An objective that is the mean of losses of its examples, which it tells one by one."""
-
-    def example_losses(self, points: Tensor) -> Tensor:
-        """Losses ``(..., examples)`` at points ``(..., dim)``."""
-        ...
 
 
 class Descended:
@@ -43,7 +35,7 @@ class Descended:
         self, objective: Objective, plan: Plan, points: Tensor, generator: torch.Generator
     ) -> None:
         _check(objective, plan)
-        self.objective = objective
+        self.objective, self.device = objective, points.device
         self.restarts = (
             Restarts.of(objective, points)
             if isinstance(objective, Supervised) and len(points) > 1
@@ -67,11 +59,8 @@ class Descended:
         if isinstance(objective, Supervised):
             return _part(objective, chosen[0].tolist()).loss
         assert isinstance(objective, FiniteSum)
-
-        def losses(points: Tensor) -> Tensor:
-            return objective.example_losses(points).gather(-1, chosen.to(points.device)).mean(-1)
-
-        return losses
+        which = chosen.to(self.device)
+        return lambda points: objective.each(points, which).mean(-1)
 
 
 def draw_batches(

@@ -92,6 +92,15 @@ class ExitTime(Statistic):
             )
         return cls(partial(_in_basin, Basins.of(landscape), basin), **options)
 
+    @classmethod
+    def of_basin_around(cls, basins: Basins, point: Sequence[float], **options: Any) -> "ExitTime":
+        """Out of the basin in which a point lies."""
+        place = torch.tensor([_coordinates(point, "point")], dtype=torch.float64)
+        number = int(basins.labels(place)[0])
+        if number < 0:
+            raise UsageError(f"point must lie in the basin of a known minimum, not at {point!r}")
+        return cls(partial(_in_basin, basins, number), **options)
+
     def begin(self, points: Tensor) -> "_Exits":
         """See :class:`Statistic`."""
         self.inside(points)

@@ -154,15 +154,22 @@ class Training:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        # Not by eval(), which some models override to change their weights.
-        modes = [(m, m.training) for m in self.model.modules()]
+        """Every module in evaluation mode; what a forward pass leaves behind is taken back."""
+        modules = list(self.model.modules())
+        attributes = [(vars(m), dict(vars(m))) for m in modules]
+        buffers = [(m._buffers, dict(m._buffers)) for m in modules]
+        copies: dict[int, Tensor] = {}  # a buffer may be held twice
         try:
-            for module, _ in modes:
+            for module in modules:  # not by eval(), which some models override to change weights
                 module.training = False
+                for name, buffer in module._buffers.items():
+                    if buffer is not None:
+                        module._buffers[name] = copies.setdefault(id(buffer), buffer.clone())
             yield
         finally:
-            for module, training in modes:
-                module.training = training
+            for now, kept in (*attributes, *buffers):
+                now.clear()
+                now.update(kept)
 
     def _value(self, batch: Any, seed: int) -> float:
         with random_state(seed):
