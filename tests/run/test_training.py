@@ -425,6 +425,40 @@ class Odd(optim.SGD):
         return super().step(closure)
 
 
+class Counts(nn.Module):
+    """Puts out less at every pass, whatever the mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.passes = network(), 0
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        self.seen += 1
+        return self.body(x) / (1 + 0.1 * self.seen + 0.1 * self.passes)
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_a_look_is_no_pass_that_a_model_counts(lent: bool) -> None:
+    model = Counts()
+    task = Task(
+        model=model,
+        loss=F.cross_entropy,
+        train=(X, Y),
+        optimizer=optim.SGD(model.parameters(), 0.1),
+        batch_size=4,
+    )
+    torch.manual_seed(3)
+    alone, looked_at = Training.of(task, lent=lent), Training.of(task, lent=lent)
+    alone.advance(6)
+    for _ in range(3):
+        looked_at.advance(2)
+        looked_at.evaluate(Examples.of((X, Y)))
+    assert looked_at.losses == alone.losses
+    assert model.passes == 0 and float(model.get_buffer("seen")) == 0
+
+
 def test_an_optimizer_of_the_users_own_keeps_what_it_keeps() -> None:
     model, optimizer, _ = begun(lambda p: Odd(p, 0.1), None, None)
     calls: list[int] = []
