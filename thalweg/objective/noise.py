@@ -201,6 +201,8 @@ class Ball(Noise):
     kind = "ball"
 
     def draw_into(self, tensor: Tensor, generator: torch.Generator) -> Tensor:
+        if tensor.shape[-1] == 1:
+            return tensor.uniform_(-self.a, self.a, generator=generator)
         _directions_into(tensor, generator)
         radii = tensor.new_empty(tensor.shape[:-1]).uniform_(generator=generator)
         return tensor.mul_(radii.pow_(1 / tensor.shape[-1]).mul_(self.a).unsqueeze(-1))
@@ -256,10 +258,9 @@ class StudentT(Noise):
         if order >= self.freedom:
             return math.nan if any(n % 2 for n in orders) else math.inf
         mu = self.freedom / 2
-        log_length = (
-            math.lgamma((dim + order) / 2) - math.lgamma(dim / 2)  # of √(‖z‖²/2)
-        ) + (math.lgamma(mu - order / 2) - math.lgamma(mu))  # of √(2/χ²)
-        length = math.exp(log_length) * (self.s * math.sqrt(self.freedom)) ** order
+        of_normal = math.lgamma((dim + order) / 2) - math.lgamma(dim / 2)  # E (‖z‖²/2)^(n/2)
+        of_chi = math.lgamma(mu - order / 2) - math.lgamma(mu)  # E (2/χ²)^(n/2)
+        length = math.exp(of_normal + of_chi) * (self.s * math.sqrt(self.freedom)) ** order
         return length * radial.moment(orders)
 
     def scaled(self, factor: float) -> "StudentT":

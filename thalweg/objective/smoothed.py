@@ -44,8 +44,9 @@ class Smoothed(Objective):
         distribution of ω), the same at every point, so that the loss is as smooth as ``f`` is.
 
     Differentiating ``loss`` averages the derivatives of ``f``, which is right where ``f`` is
-    continuous, kinks included. Values of ``f`` that are not finite stay so, and so do means that do
-    not exist (a square under Student's t of two degrees of freedom).
+    continuous, kinks included. The transforms of ``torch.func`` work on the closed form only. Values
+    of ``f`` that are not finite stay so, and a mean that does not exist is none (a square under
+    Student's t of two degrees of freedom).
 
     Args:
         objective: the loss f.
