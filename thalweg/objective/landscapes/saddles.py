@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 
 from thalweg.errors import UsageError
 from thalweg.objective.formula import Formula
@@ -77,7 +77,7 @@ def matrix_factorization(singular_values: Sequence[float] = (2.0, 1.0), rank: in
     critical = [CriticalPoint((0.0,) * formula.dim, "saddle", curvatures)]
     for count in range(1, rank + 1):
         for chosen in itertools.combinations(range(size), count):
-            critical += _factors(formula, sigma, chosen, rank)
+            critical += _factors(sigma, chosen, rank)
     reach = 1.5 * math.sqrt(sigma[0])
     return Landscape(
         formula,
@@ -90,16 +90,18 @@ def matrix_factorization(singular_values: Sequence[float] = (2.0, 1.0), rank: in
     )
 
 
-def _factors(
-    formula: Formula, sigma: tuple[float, ...], chosen: tuple[int, ...], rank: int
-) -> list[CriticalPoint]:
+def _factors(sigma: tuple[float, ...], chosen: tuple[int, ...], rank: int) -> list[CriticalPoint]:
     """U = V with the roots of the chosen singular values, and their negative."""
-    rows = torch.zeros(2, len(sigma), rank, dtype=torch.float64)
-    for column, i in enumerate(chosen):
-        rows[:, i, column] = math.sqrt(sigma[i])
-    found = []
-    for point in (rows.flatten(), -rows.flatten()):
-        values = torch.linalg.eigvalsh(torch.func.jacrev(torch.func.jacrev(formula))(point))
-        values = torch.where(values.abs() < 1e-12 * values.abs().max(), 0.0, values).tolist()
-        found.append(CriticalPoint(tuple(point.tolist()), kind_of(values), tuple(values)))
-    return found
+    size = len(sigma)
+    rows = np.zeros((size, rank))
+    rows[chosen, range(len(chosen))] = np.sqrt([sigma[i] for i in chosen])
+    rest = rows @ rows.T - np.diag(sigma)
+    same = np.kron(np.eye(size), rows.T @ rows)
+    # ∂²f/∂U_ik ∂V_jl = (U Vᵀ − A)_ij δ_kl + V_jk U_il
+    mixed = np.einsum("ij,kl->ikjl", rest, np.eye(rank)) + np.einsum("jk,il->ikjl", rows, rows)
+    mixed = mixed.reshape(size * rank, size * rank)
+    values = np.linalg.eigvalsh(np.block([[same, mixed], [mixed.T, same]]))
+    values[np.abs(values) < 1e-12 * np.abs(values).max()] = 0.0
+    curvatures = tuple(values.tolist())
+    points = (np.tile(sign * rows.ravel(), 2) + 0.0 for sign in (1.0, -1.0))
+    return [CriticalPoint(tuple(u.tolist()), kind_of(curvatures), curvatures) for u in points]
