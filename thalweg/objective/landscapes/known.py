@@ -9,7 +9,7 @@ import numpy as np
 from thalweg.objective.formula import Formula
 from thalweg.objective.landscape import CriticalPoint
 
-__all__ = ["Derivatives", "critical_points", "kind_of", "on_a_line", "written"]
+__all__ = ["Derivatives", "critical_points", "kind_of", "lowest_of", "on_a_line", "written"]
 
 Vector = np.ndarray[Any, Any]
 
@@ -91,6 +91,12 @@ def on_a_line(
         value = float(curvature.evaluate([x]))
         points.append(CriticalPoint((x,), kind_of([value], 1e-9 * steepest), (value,)))
     return tuple(points), steepest
+
+
+def lowest_of(text: str, critical: Iterable[CriticalPoint]) -> float:
+    """The lowest value of a formula at critical points."""
+    formula = Formula.parse(text)
+    return min(float(formula.evaluate(known.point)) for known in critical)
 
 
 def kind_of(eigenvalues: Sequence[float], zero: float | None = None) -> str:

@@ -13,7 +13,7 @@ from thalweg.errors import UsageError
 from thalweg.objective.formula import Formula
 from thalweg.objective.landscape import CriticalPoint, Landscape
 from thalweg.objective.landscapes.arguments import number, numbers, positive
-from thalweg.objective.landscapes.known import kind_of, on_a_line, written
+from thalweg.objective.landscapes.known import kind_of, lowest_of, on_a_line, written
 
 __all__ = ["cosine_bowl", "gaussian_spikes", "modulated", "spiky", "triangle_spikes"]
 
@@ -28,18 +28,16 @@ def spiky(amplitude: float = 0.3, frequency: float = 20.0, domain: float = 3.0) 
     """
     amplitude, frequency, domain = _wave(amplitude, frequency, domain)
     critical = cosine_bowl(2.0, amplitude, frequency, domain)
-    lowest = min(
-        point**2 + amplitude * math.cos(frequency * point) for (point,) in _points(critical)
-    )
+    text = f"x**2 + {written(amplitude)}*cos({written(frequency)}*x)"
     return Landscape(
         partial(_spiky, amplitude, frequency),
         1,
         name="spiky",
-        formula=f"x**2 + {written(amplitude)}*cos({written(frequency)}*x)",
+        formula=text,
         critical=critical,
         smoothness=2 + abs(amplitude) * frequency**2,
         domain=((-domain, domain),),
-        infimum=lowest if frequency * domain > math.pi else None,
+        infimum=lowest_of(text, critical) if frequency * domain > math.pi else None,
     )
 
 
@@ -63,12 +61,15 @@ def triangle_spikes(
     turn = (frequency * steep / 2) % (2 * math.pi)
     if steep / 2 < domain and 0 < turn < math.pi:
         critical += [CriticalPoint((x,), "minimum", (2.0,)) for x in (-steep / 2, steep / 2)]
+    function = partial(_triangle_spikes, amplitude, frequency)
+    ends = torch.tensor([known.point for known in critical], dtype=torch.float64).reshape(-1, 1)
     return Landscape(
-        partial(_triangle_spikes, amplitude, frequency),
+        function,
         1,
         name="triangle spikes",
         critical=tuple(sorted(critical, key=lambda known: known.point)),
         domain=((-domain, domain),),
+        infimum=float(function(ends).min()) if frequency * domain > math.pi else None,
     )
 
 
@@ -102,7 +103,7 @@ def gaussian_spikes(
         critical=inside,
         smoothness=max(2.0, steepest),  # further out the pits have died away and f″ is 2
         domain=((-domain, domain),),
-        infimum=min(float(Formula.parse(text).evaluate(known.point)) for known in critical),
+        infimum=lowest_of(text, critical),
     )
 
 
@@ -164,10 +165,6 @@ def _wave(amplitude: float, frequency: float, domain: float) -> tuple[float, flo
             f"frequency times domain must be at most {MOST_SPIKES}, not {frequency * domain:g}"
         )
     return amplitude, float(frequency), float(domain)
-
-
-def _points(critical: Sequence[CriticalPoint]) -> list[tuple[float, ...]]:
-    return [known.point for known in critical]
 
 
 # Module-level functions, so that a landscape can be pickled and sent to another process.

@@ -1,5 +1,6 @@
 """Losses of a few variables that are means over examples, so that mini-batches exist."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from thalweg.errors import UsageError
 from thalweg.objective.formula import Formula
 from thalweg.objective.landscape import CriticalPoint, Landscape
 from thalweg.objective.landscapes.arguments import number, positive, whole
-from thalweg.objective.landscapes.known import kind_of, written
+from thalweg.objective.landscapes.known import kind_of, lowest_of, written
 from thalweg.objective.landscapes.spikes import cosine_bowl
 
 __all__ = ["FiniteSum", "finite_sum", "least_squares"]
@@ -88,14 +89,16 @@ def finite_sum(
     constant = float(centres.square().mean()) / 2
     text = f"0.5*x**2 + {written(left)}*cos({written(frequency)}*x) + {written(constant)}"
     each = partial(_spiky_examples, tuple(centres.tolist()), amplitude, frequency)
+    critical = cosine_bowl(1.0, left, frequency, domain)
     return FiniteSum(
         Formula.parse(text),
         1,
         name="finite sum",
         formula=text,
-        critical=cosine_bowl(1.0, left, frequency, domain),
+        critical=critical,
         smoothness=1 + abs(left) * frequency**2,
         domain=((-domain, domain),),
+        infimum=lowest_of(text, critical) if frequency * domain > math.pi else None,
         each=each,
         examples=examples,
         example=partial(_spiky_example, tuple(centres.tolist()), amplitude, frequency, domain),

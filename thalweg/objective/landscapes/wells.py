@@ -6,7 +6,7 @@ from thalweg.errors import UsageError
 from thalweg.objective.formula import Formula
 from thalweg.objective.landscape import CriticalPoint, Landscape
 from thalweg.objective.landscapes.arguments import number, positive
-from thalweg.objective.landscapes.known import kind_of, on_a_line, written
+from thalweg.objective.landscapes.known import kind_of, lowest_of, on_a_line, written
 
 __all__ = ["double_well", "flat_and_sharp", "local_and_global"]
 
@@ -90,5 +90,5 @@ def flat_and_sharp(
         critical=tuple(known for known in critical if abs(known.point[0]) <= distance),
         smoothness=max(0.1, steepest),  # further out the pits have died away and f″ is 1/10
         domain=((-distance, distance),),
-        infimum=min(float(Formula.parse(text).evaluate(known.point)) for known in critical),
+        infimum=lowest_of(text, critical),
     )
