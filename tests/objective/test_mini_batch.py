@@ -138,3 +138,12 @@ def test_what_it_does_not_have_is_refused() -> None:
         noise.draw_at(POINT[:2], torch.Generator())
     with pytest.raises(UsageError, match="point must be one point"):
         noise.at(POINT[None])
+
+
+def test_what_smoothing_draws_are_mini_batches_and_not_their_opposites() -> None:
+    objective = problem()
+    smoothed = Smoothed(objective, MiniBatch(objective, 1).at(POINT), samples=100)
+    slopes = objective.inputs * (objective.inputs @ POINT - objective.targets)[:, None]
+    possible = slopes - slopes.mean(0)
+    for drawn in smoothed._draws(50, 0, POINT):
+        assert torch.cdist(drawn, possible).min(1).values.max() < 1e-6
