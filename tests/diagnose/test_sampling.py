@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.examination import Examination
-from thalweg.diagnose.sampling import gradient_norm, population_fall
+from thalweg.diagnose.sampling import gradient_norm, population_curvature, population_fall
 from thalweg.diagnose.verdict import diagnose
 from thalweg.estimate import Estimate
 from thalweg.measure.gradient_noise import gradient_noise
-from thalweg.objective.derivatives import value_and_gradient
+from thalweg.objective.derivatives import Hessian, value_and_gradient
 from thalweg.objective.examples import Examples
 from thalweg.task import Task
 
@@ -124,3 +124,27 @@ def test_the_minimum_of_all_the_data_is_one_though_the_sample_has_a_lower_one() 
     for name in ("gradient_drop", "krylov_drop", "descent_fall"):
         fall = finding.evidence[name]
         assert abs(fall.value) < 2 * fall.error
+
+
+def test_eigenvalues_of_a_sample_are_told_for_all_the_data() -> None:
+    draw = torch.Generator().manual_seed(2)
+    x = torch.randn(1500, 12, generator=draw, dtype=torch.float64)
+    y = torch.randint(0, 3, (1500,), generator=draw)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        model = nn.Sequential(nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=1e-3)
+    task = Task(model=model, loss=F.cross_entropy, train=(x, y), optimizer=optimizer, batch_size=16)
+    whole = Examination.of(task, budget=1.0, sample=1500)
+    truth = torch.linalg.eigvalsh(Hessian(whole.objective, whole.point).dense())[[0, -1]]
+    alone, told = [], []
+    for seed in range(10):
+        e = Examination.of(task, budget=1.0, seed=seed, sample=300)
+        values, vectors = torch.linalg.eigh(Hessian(e.objective, e.point).dense())
+        for i in (0, -1):
+            found = population_curvature(e, Estimate(float(values[i])), vectors[:, i])
+            assert abs(found.value - float(truth[i])) < 3 * found.error
+            assert found.cost == 3.0
+            alone.append(float(values[i] - truth[i]))
+            told.append(found.value - float(truth[i]))
+    assert abs(sum(told[::2])) < 0.5 * abs(sum(alone[::2]))  # of the smallest

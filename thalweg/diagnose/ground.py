@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thalweg.diagnose.examination import Examination, fan_in_scales
-from thalweg.diagnose.sampling import gradient_norm, population_fall
+from thalweg.diagnose.sampling import gradient_norm, population_curvature, population_fall
 from thalweg.estimate import PRODUCT_COST, Estimate
 from thalweg.measure.curvature import Lanczos, Scaled, extreme_eigenvalues
 from thalweg.measure.gradient_noise import gradient_noise, population_square
@@ -39,11 +39,10 @@ def take_eigenvalues(e: Examination, hessian: Hessian) -> None:
     found = extreme_eigenvalues(
         hessian, e.point, budget=min(40, max(10, room)), decided=decided, generator=e.generator(1)
     )
-    e.add("top_eigenvalue", found.top[0])
-    e.add("bottom_eigenvalue", found.bottom[0])
-    largest = abs(found.top[0].value)
+    high = e.add("top_eigenvalue", population_curvature(e, found.top[0], found.top_vector))
+    low = e.add("bottom_eigenvalue", population_curvature(e, found.bottom[0], found.bottom_vector))
+    largest = abs(high.value)
     if largest > 0:
-        low = found.bottom[0]
         e.add("negative_curvature", Estimate(low.value / largest, low.error / largest))
     e.directions["bottom"] = found.bottom_vector
 

@@ -2,13 +2,18 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from thalweg.diagnose.examination import Examination
-from thalweg.estimate import LOSS_COST, Estimate
+from thalweg.estimate import LOSS_COST, PRODUCT_COST, Estimate
 from thalweg.measure.gradient_noise import GradientNoise, gradient_noise, population_square
+from thalweg.objective.derivatives import Hessian
 
-__all__ = ["gradient_norm", "population_fall"]
+__all__ = ["gradient_norm", "population_curvature", "population_fall"]
+
+PARTS = 8
+"""Parts of the fresh examples over which a curvature is taken."""
 
 BENT = 0.25
 """Share of the distance between the sample and the rest that counts as error: the loss is no
@@ -73,3 +78,30 @@ def gradient_norm(
     error = math.sqrt(norm**2 + squared.error) - norm
     cost = 0.0 if size == e.batch_size else noise.trace.cost
     return Estimate(norm, error, "loss per unit", cost), noise, size
+
+
+def population_curvature(e: Examination, eigenvalue: Estimate, vector: Tensor) -> Estimate:
+    """An extreme eigenvalue over all the training data, from the sample's and its unit vector.
+
+    The sample's is too extreme, its Rayleigh quotient on other examples not extreme enough, and by
+    as much to first order in the error of the vector: as with :func:`population_fall` the mean is
+    told. Error: of the quotient over parts of the examples, and half the distance of the two.
+    """
+    if e.fresh is None or not math.isfinite(eigenvalue.value):
+        return eigenvalue
+    n, population = e.objective.data.length, e.objective.data.population
+    size, quotients, lengths = e.fresh.data.length, [], []
+    for batch, length in e.fresh.data.chunks(max(1, size // PARTS), least=2):
+        part = e.fresh.on(batch, decay=False)
+        quotients.append(float(vector @ (Hessian(part, e.point, keep=False) @ vector)))
+        lengths.append(length / size)
+    values, weights = torch.tensor(quotients).double(), torch.tensor(lengths).double()
+    mean, count = float((weights * values).sum()), len(quotients)
+    spread = float((weights * (values - mean) ** 2).sum()) / (count - 1) if count > 1 else math.inf
+    mean += float((e.objective.decay * vector * vector).sum())
+    rest = 1 - n / population
+    whole = (1 - rest) * eigenvalue.value + rest * mean
+    error = math.sqrt(spread * rest * (rest * (1 - size / (population - n)) + size / n)) / 2
+    error = math.hypot(error, (eigenvalue.value - whole) / 2, eigenvalue.error)
+    cost = eigenvalue.cost + (1 + PRODUCT_COST) * size / n
+    return Estimate((eigenvalue.value + whole) / 2, error, eigenvalue.unit, cost)
