@@ -1,7 +1,7 @@
 """``thalweg guarantee``: what theory promises of a function, and what it does not."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -74,9 +74,10 @@ def guarantee(
     """
     terminal = Terminal(json=options.json, quiet=options.quiet)
     with terminal.work("reading the function") as tell:
+        from thalweg.objective.landscapes import from_reference
         from thalweg.theory.guarantee import guarantee as guaranteed
 
-        landscape = _landscape(function)
+        landscape = from_reference(function)
         made = guaranteed(
             landscape,
             options.lr,
@@ -95,22 +96,6 @@ def guarantee(
     else:
         terminal.show(_pretty(made), str(made))
     return 0
-
-
-def _landscape(function: str) -> Any:
-    from difflib import get_close_matches
-
-    from thalweg.errors import UsageError
-    from thalweg.objective import landscapes
-
-    if function in landscapes.CATALOGUE:
-        return landscapes.CATALOGUE[function]()
-    near = get_close_matches(function, landscapes.CATALOGUE, n=1)
-    if near and function.isidentifier():
-        raise UsageError(f"there is no function {function}: did you mean {near[0]}?")
-    from thalweg.objective.landscape import from_formula
-
-    return from_formula(function)
 
 
 def _pretty(made: "Guarantee") -> "Text":

@@ -8,6 +8,7 @@ from typing import Any
 from thalweg.errors import UsageError
 from thalweg.objective.base import Objective
 from thalweg.objective.formula import Formula
+from thalweg.objective.mini_batch import MiniBatch
 from thalweg.objective.noise import Noise, parse
 from thalweg.theory.basins import Basin, basins, minima
 from thalweg.theory.bounds import OnePointBounds, PaperTheorem
@@ -16,6 +17,7 @@ from thalweg.theory.constants import Constants
 from thalweg.theory.domain import Domain, read_domain, read_target
 from thalweg.theory.hypotheses import Hypothesis, hypotheses
 from thalweg.theory.line import Line, prove_line
+from thalweg.theory.plane import prove_waves
 from thalweg.theory.sampled import estimate_constants
 
 __all__ = ["Guarantee", "constants_of", "formula_of", "guarantee"]
@@ -162,8 +164,8 @@ def guarantee(
     """What is proved of SGD, x ← x − η(∇f(x) + ω), on a domain around a target.
 
     Args:
-        landscape: f; constants are proved for one with a formula of one variable, and estimated for
-            any other.
+        landscape: f; constants are proved for a formula of one variable, and for one of polynomials
+            and plane waves in two, and estimated for any other.
         learning_rate: η.
         noise: ω, whose distribution is the same everywhere: a Noise or a text such as ``uniform:25``.
         target: x*, a point inside the domain.
@@ -179,7 +181,7 @@ def guarantee(
         UsageError: an argument that breaks a rule; a proof that was asked for and is not to be had.
     """
     eta = _rate(learning_rate)
-    noise = parse(noise)
+    noise = _same_everywhere(noise)
     box = read_domain(domain, landscape.dim)
     asked = read_target(target, box)
     tell = progress or (lambda phrase: None)
@@ -226,15 +228,17 @@ def constants_of(
     seed: int = 0,
 ) -> Constants:
     """The constants on a domain, proved where that is possible unless ``rigorous`` is ``False``."""
-    formula = formula_of(landscape)
-    if formula is not None and rigorous is not False and Line.takes(formula, noise):
-        proved = prove_line(formula, learning_rate, noise, target[0], domain)
+    formula = None if rigorous is False else formula_of(landscape)
+    if formula is not None:
+        proved = prove_waves(formula, learning_rate, noise, target, domain)
+        if proved is None and Line.takes(formula, noise):
+            proved = prove_line(formula, learning_rate, noise, target[0], domain)
         if proved is not None:
             return proved
     if rigorous:
         raise UsageError(
             "rigorous must be left out here: proofs need a formula in one variable and uniform, "
-            "ball or sphere noise"
+            "ball or sphere noise, or one of polynomials and plane waves in one or two variables"
         )
     return estimate_constants(landscape, learning_rate, noise, target, domain, seed=seed)
 
@@ -297,6 +301,15 @@ def _says_more(first: Certificate, second: Certificate) -> bool:
     return sum(e.probability for e in first.exclusions) > sum(
         e.probability for e in second.exclusions
     )
+
+
+def _same_everywhere(given: Noise | str) -> Noise:
+    noise = parse(given)
+    if isinstance(noise, MiniBatch):
+        raise UsageError(
+            "noise must have one distribution everywhere, which that of batches has not"
+        )
+    return noise
 
 
 def _rate(value: Any) -> float:

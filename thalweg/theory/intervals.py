@@ -8,14 +8,33 @@ here holds for every point of it. Numbers in a formula are taken as the doubles 
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
-from flint import arb
+from flint import acb, arb, ctx, fmpq
 
 from thalweg.objective.formula import Formula
 from thalweg.theory.jets import Arithmetic, Jet, functions_on_jets, variables
 
-__all__ = ["Box", "Minimum", "above", "ball", "below", "jet_at", "minimum", "value_at", "widened"]
+__all__ = [
+    "Box",
+    "Minimum",
+    "above",
+    "ball",
+    "below",
+    "bessel",
+    "common",
+    "complex_ball",
+    "exact",
+    "finer",
+    "jet_at",
+    "minimum",
+    "power",
+    "value_at",
+    "widened",
+]
 
 Box = tuple[tuple[float, float], ...]
 """Lowest and highest value of each coordinate."""
@@ -29,6 +48,28 @@ def ball(low: float, high: float) -> arb:
     if math.isinf(low) or math.isinf(high):
         return EVERYWHERE
     return arb(low) if low == high else arb(low).union(arb(high))
+
+
+def exact(value: float | Fraction) -> arb:
+    """A number as a ball, of no width where its digits suffice."""
+    if isinstance(value, Fraction):
+        return arb(fmpq(value.numerator, value.denominator))
+    return arb(value)
+
+
+def complex_ball(real: arb, imaginary: arb) -> acb:
+    """A complex number in a rectangle."""
+    return acb(real, imaginary)
+
+
+def bessel(order: int, z: arb) -> arb:
+    """Bessel's function J of a whole order."""
+    return z.bessel_j(order)
+
+
+def finer() -> AbstractContextManager[Any]:
+    """Four times the digits of a double, for a computation that cancels."""
+    return ctx.workprec(212)
 
 
 def below(x: arb) -> float:
@@ -56,7 +97,8 @@ def common(first: arb, second: arb) -> arb:
     return ball(low, high) if low <= high else first
 
 
-def _power(base: arb, exponent: int | arb) -> arb:
+def power(base: arb, exponent: int | arb) -> arb:
+    """A power; an even one is not negative."""
     if isinstance(exponent, int) and exponent > 0 and exponent % 2 == 0:
         size = ball(max(0.0, below(base.abs_lower())), above(base.abs_upper()))
         if not base.is_finite():
@@ -75,7 +117,7 @@ ARB = Arithmetic(
             name: getattr(arb, name)
             for name in ("sin", "cos", "tan", "exp", "log", "sqrt", "tanh", "sinh", "cosh", "atan")
         },
-        "power": _power,
+        "power": power,
     },
     sign=_sign,
     number=arb,
@@ -131,6 +173,7 @@ def minimum(
     tolerance: float = 1e-3,
     most: int = 20_000,
     enough: float = math.inf,
+    hopeless: float = -math.inf,
 ) -> Minimum:
     """The infimum over some boxes, by branch and bound, best first.
 
@@ -140,6 +183,7 @@ def minimum(
         tolerance: stop where the bounds are within this share of the larger of them.
         most: boxes to look at before the lower bound is left as it is.
         enough: stop once the lower bound is at least this.
+        hopeless: stop once the infimum is known to be below this.
     """
     queue: list[tuple[float, int, Box]] = []
     best, where, looked = math.inf, tuple(low for low, _ in boxes[0]), 0
@@ -160,7 +204,7 @@ def minimum(
     while queue:
         lower, _, box = queue[0]
         close = best - lower <= tolerance * max(abs(best), abs(lower), 1e-12)
-        if looked >= most or lower >= enough or (close and math.isfinite(lower)):
+        if looked >= most or lower >= enough or best < hopeless or (close and math.isfinite(lower)):
             return Minimum(min(lower, best), best, where, looked)
         heapq.heappop(queue)
         halves = _halves(box)

@@ -185,9 +185,11 @@ def prove_line(
         return Constant(sign * found.lower, sign * found.upper, found.where, True, found.boxes)
 
     convexity = bound(lambda box: line.ratio(box, at), outer, 1.0)
-    slope = bound(lambda box: -abs(line.ratio(box, at)), outer, -1.0)
     if math.isinf(convexity.value):
         return None
+    if not convexity.value > 0:  # then the rest certifies nothing
+        most = most // 10
+    slope = bound(lambda box: -abs(line.ratio(box, at)), outer, -1.0)
     excess = offset = 0.0
     if zero is None:
         inner: list[Box] = [((centre - gap, centre),), ((centre, centre + gap),)]
@@ -236,5 +238,5 @@ def _closed(line: Line, domain: Domain) -> bool:
             landed = common(landed, at_middle + (1 - line.eta * bend) * (x - middle))
         return (landed - low).min(high - landed)
 
-    found = minimum(room, [widened(domain.sides, line.reach)], most=4000, enough=0.0)
+    found = minimum(room, [widened(domain.sides, line.reach)], most=4000, enough=0.0, hopeless=0.0)
     return found.lower >= 0

@@ -12,7 +12,8 @@ import torch
 
 from thalweg.errors import UsageError
 from thalweg.objective.base import Objective
-from thalweg.objective.noise import Noise
+from thalweg.objective.noise import Noise, Sphere
+from thalweg.objective.smoothed import Smoothed
 from thalweg.theory.constants import Constant, Constants
 from thalweg.theory.domain import Domain
 
@@ -21,8 +22,11 @@ __all__ = ["Sampled", "estimate_constants"]
 GRID = 4096
 """Places of a grid."""
 
+CLOSE = 1e-4
+"""Of the quadrature of ∇g: it is to be an estimate, over many places."""
+
 DRAWS = 512
-"""Draws that the smoothed gradient is a mean of, the same ones at every place."""
+"""Draws that the variance of a step is taken over, the same ones at every place."""
 
 FEW = 256
 """Places at which the variance of a step is estimated."""
@@ -50,6 +54,7 @@ class Sampled:
         self.eta = learning_rate
         self.noise = noise
         self.seed = seed
+        self.mean = Smoothed(objective, noise.scaled(learning_rate), tolerance=CLOSE, seed=seed)
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -58,7 +63,7 @@ class Sampled:
         bound = self.noise.bound(dim)
         if bound == 0:
             return np.zeros((1, dim))
-        if dim == 1 and math.isfinite(bound) and type(self.noise).__name__ != "Sphere":
+        if dim == 1 and math.isfinite(bound) and not isinstance(self.noise, Sphere):
             unit = (np.arange(DRAWS) + 0.5) / DRAWS * 2 - 1
             return self.eta * bound * unit[:, None]
         generator = torch.Generator().manual_seed(self.seed)
@@ -76,22 +81,18 @@ class Sampled:
 
     def smoothed(self, points: np.ndarray) -> np.ndarray:
         """∇g, ``(n, dim)``."""
-        return self._moments(points)[0]
+        return self.mean.gradient(torch.from_numpy(points)).numpy()
 
     def variance(self, points: np.ndarray) -> np.ndarray:
         """Var(ηω + η∇f(y − ηω)) summed over the coordinates, ``(n,)``."""
-        return self._moments(points)[1]
-
-    def _moments(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = max(1, 400_000 // len(self.steps))
-        means, spreads = [], []
+        spreads = []
         for start in range(0, len(points), rows):
             part = points[start : start + rows]
             shifted = (part[:, None] - self.steps).reshape(-1, part.shape[1])
             slopes = self.gradient(shifted).reshape(len(part), len(self.steps), -1)
-            means.append(slopes.mean(axis=1))
             spreads.append((self.steps + self.eta * slopes).var(axis=1).sum(axis=-1))
-        return np.concatenate(means), np.concatenate(spreads)
+        return np.concatenate(spreads)
 
 
 def estimate_constants(
@@ -113,7 +114,9 @@ def estimate_constants(
         UsageError: an objective whose gradient is not finite on the domain.
     """
     sampled = Sampled(objective, learning_rate, noise, seed=seed)
-    grid = domain.grid(GRID)
+    grid = domain.grid(
+        GRID if sampled.mean.method == "closed form" or domain.dim == 1 else GRID // 4
+    )
     slopes = sampled.smoothed(grid)
     if not np.isfinite(slopes).all():
         worst = grid[~np.isfinite(slopes).all(axis=-1)][0]

@@ -4,6 +4,7 @@ The point after a whole step is T(X), T(x) = x − ηf′(x), X = y − ηω. So
 over a window of half-width ρ for uniform noise, and the largest ((T(y+ρ) − T(y−ρ))/2)² for ±ρ.
 """
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def _by_cells(line: "Line", domain: Domain, tolerance: float, most: int) -> Cons
     margin = math.floor(line.reach / width * ROUNDING) + 1
     count = math.ceil((high - low) / width) + 1
     edges = low + width * np.arange(-margin, count + margin + 1)
-    cells = [_cell(line, a, b) for a, b in zip(edges, edges[1:])]
+    cells = [_cell(line, a, b) for a, b in itertools.pairwise(edges)]
     centre, error, slope, slack, bottom, top = np.array(cells).T
     if not (np.isfinite(bottom).all() and np.isfinite(top).all()):
         return None
