@@ -92,7 +92,7 @@ def test_what_cannot_be_evaluated_is_left_to_others(make: Callable[[], Task]) ->
 
 def test_dead_units_and_whole_numbers_are_no_output_without_the_input() -> None:
     """The way from the inputs is there, though nothing comes through; or it cannot be asked for."""
-    lookup = nn.Sequential(nn.Embedding(9, 3), nn.Flatten(0, 1))
+    lookup: nn.Module = nn.Sequential(nn.Embedding(9, 3), nn.Flatten(0, 1))
     torch.nn.init.zeros_(lookup.get_parameter("0.weight"))
     tokens = (torch.arange(9)[:, None], torch.arange(9) % 3)
     for task in (dead(), classifier(lookup, train=tokens)):

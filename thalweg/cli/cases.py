@@ -109,7 +109,7 @@ def _diagnosed(case: "Case", seed: int) -> dict[str, Any]:
     from thalweg.diagnose.finding import CONFIDENT
     from thalweg.diagnose.verdict import diagnose
 
-    with seeded():  # as by itself: whatever was diagnosed before it does not matter
+    with seeded(threads=1):  # as by itself: whatever was diagnosed before it does not matter
         finding = diagnose(case.make(seed))
     right = finding.cause is case.cause
     return {

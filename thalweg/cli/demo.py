@@ -68,7 +68,7 @@ def demo(*, options: Options = DEFAULTS, shared: Shared = SHARED) -> int:
 
     reference = f"case:{options.case}:{options.seed}"
     _say(terminal, "2. The diagnosis", f"$ thalweg diagnose {reference}")
-    with terminal.work("diagnosing") as tell, seeded():
+    with terminal.work("diagnosing") as tell, seeded(threads=1):
         finding = diagnose(task, progress=tell)
     shown = _what_decided(finding)
     terminal.line()
@@ -86,7 +86,7 @@ def demo(*, options: Options = DEFAULTS, shared: Shared = SHARED) -> int:
             f"{who} on from this very state, beside the unchanged run, on copies and with {seeds}."
         )
         _say(terminal, "3. The race", f"$ thalweg race {reference}", text)
-        with terminal.work("racing") as tell, seeded():
+        with terminal.work("racing") as tell, seeded(threads=1):
             outcome = race(task, cures, seeds=options.seeds, progress=tell)
         terminal.line()
         terminal.show(rich_race(outcome), plain_race(outcome))
