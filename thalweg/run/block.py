@@ -20,7 +20,7 @@ __all__ = ["NEVER", "SIZE", "Block", "Losses", "rows_of_a_block"]
 NEVER = -1
 """Where the step at which something happened would stand, for a trial to which it did not."""
 
-SIZE = 2**15
+SIZE = 2**16
 """Coordinates in a block: what a processor keeps close, and enough that calls cost little."""
 
 
@@ -95,12 +95,18 @@ class Block:
         self.last_seen = -1
         self.tallies = [statistic.begin(self.points.detach()) for statistic in statistics]
         self.kept: list[tuple[int, np.ndarray[Any, Any]]] = []
-        chosen = range(plan.trials) if plan.points_of is None else plan.points_of
-        self.chosen = [number - rows.start for number in chosen if number in rows]
+        named = plan.points_of if plan.points_of is not None else rows
+        keeps = plan.points_every is not None
+        self.chosen = [n - rows.start for n in named if n in rows] if keeps else []
+
+    @property
+    def lives(self) -> bool:
+        """Whether any trial has not diverged."""
+        return self.all_alive or bool(self.alive.any())
 
     def update(self, step: int) -> None:
         """One update of every trial."""
-        if not self.alive.any():
+        if not self.lives:
             self.see(step)
             return
         batch = self.descended.next()
@@ -120,7 +126,7 @@ class Block:
 
         losses = closure()
         self.observe(step, losses)
-        if not self.all_alive and not self.alive.any():
+        if not self.lives:
             return
         if self.lbfgs:  # evaluates as often as it likes, under the one draw of this update
             self.optimizer.step(lambda: closure().sum())  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -173,7 +179,7 @@ class Block:
         with torch.no_grad():
             points = self.where().clone()
             losses = self.descended.whole(points)
-            if self.alive.any():
+            if self.lives:
                 self.observe(step, losses)
             else:
                 self.see(step)

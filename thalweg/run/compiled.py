@@ -37,6 +37,7 @@ class Compiled:
         self.objective, self.plan = objective, plan
         self.whole = plan.optimizer.lower() == "sgd" and not plan.options.get("maximize")
         self.made = _made(objective)
+        self.numbers: dict[tuple[Any, ...], Tensor] = {}
         self.refusal: str | None = None
         if isinstance(objective, Supervised):
             self.refusal = "the loss of a network is evaluated by the network's own code"
@@ -82,7 +83,7 @@ class Compiled:
 
     def advance(self, block: Block, step: int) -> Sequence[float]:
         """That many updates of every trial of a block; returns their learning rates."""
-        if not block.alive.any():
+        if not block.lives:
             for later in range(STEPS):
                 block.see(step + later)
             return [block.rate()] * STEPS
@@ -100,8 +101,8 @@ class Compiled:
             losses, buffer, paths = block.several(
                 points,
                 state.get("momentum_buffer"),
-                points.new_tensor(rates),
-                points.new_tensor(momenta),
+                self._tensor(rates, points),
+                self._tensor(momenta, points),
                 drawn,
             )
         block.observe(step, losses)
@@ -113,6 +114,13 @@ class Compiled:
                 block.see(step + later)
         block.updates = step + STEPS
         return rates
+
+    def _tensor(self, values: list[float], points: Tensor) -> Tensor:
+        """The numbers like the points; the same tensor as long as they are the same."""
+        key = (*values, points.dtype, points.device)
+        if key not in self.numbers:
+            self.numbers = {key: points.new_tensor(values)} | dict([*self.numbers.items()][:1])
+        return self.numbers[key]
 
     def _gradient(self, block: Block) -> Callable[..., Any]:
         return _verified(self._value_and_slope, (block.points.detach(),))

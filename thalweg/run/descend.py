@@ -31,7 +31,7 @@ def descend(
 ) -> Trajectory:
     """Run the plan: ``x ← step(x, ∇f(x) + ω)`` with torch's own optimizer, every trial a row.
 
-    Trials are stepped in blocks of 32 768 coordinates, each with random generators of its own: the
+    Trials are stepped in blocks of 65 536 coordinates, each with random generators of its own: the
     result does not depend on ``chunk``. A trial whose loss is not finite has diverged: it is frozen
     at the point where that was seen, counted, and spoils no other; when all have, the run ends.
     Memory: a few times the points of all trials, or of a chunk of them, and the ends.
@@ -108,7 +108,7 @@ class _Run:
         before = self.losses.copy()
         alone = not self.finished and part[-1].rows.stop == self.plan.trials
         while step < steps:
-            if alone and not any(block.alive.any() for block in part):
+            if alone and not any(block.lives for block in part):
                 break
             if interrupt is not None and interrupt():
                 if not self.finished:

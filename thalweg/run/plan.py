@@ -134,6 +134,8 @@ class Plan:
             if not isinstance(value, Mapping):
                 raise UsageError(f"{name} must be a mapping of names to values, not {value!r}")
             object.__setattr__(self, name, MappingProxyType(dict(value)))
+        if "lr" in self.options:
+            raise UsageError("options must leave the learning rate to learning_rate, but has lr")
         self._try_a_step()
 
     def __hash__(self) -> int:
