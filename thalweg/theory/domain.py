@@ -56,7 +56,9 @@ class Domain:
         )
 
     def grid(self, points: int) -> np.ndarray:
-        """Points ``(n, dim)`` of a regular grid with about ``points`` of them, edges included."""
+        """About ``points`` points ``(n, dim)``: a regular grid with the edges, random above three dimensions."""
+        if self.dim > 3:
+            return self.sample(points, 0)
         each = max(3, round(points ** (1 / self.dim)))
         axes = [np.linspace(low, high, each) for low, high in self.sides]
         return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)

@@ -333,8 +333,15 @@ def _spectrum(matrix: list[Balls]) -> Any:
 
 
 def _norm(matrix: list[Balls]) -> Any:
-    """The spectral norm of the symmetric matrices, as a number that it is not above."""
-    return abs(_spectrum(matrix))
+    """The spectral norm of the symmetric matrices: \|t\| + s for eigenvalues t ± s."""
+    if len(matrix) == 1:
+        return abs(matrix[0][0])
+    (a, b), (_, d) = matrix
+    size = abs((a + d) / 2) + (power((a - d) / 2, 2) + power(b, 2)).sqrt()
+    most = above(abs(a).max(abs(d)) + abs(b))
+    if not size.is_finite():
+        return ball(0.0, most) if math.isfinite(most) else size
+    return ball(max(0.0, below(size)), min(above(size), most))
 
 
 def _rooted(square: Constant) -> Constant:
