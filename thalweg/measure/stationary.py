@@ -88,6 +88,9 @@ def stationary_points(
         tiny = steps.norm(dim=-1) <= 1e-15 * (points[rows].norm(dim=-1) + 1e-12 * longest)
         far = ((points[rows] < low - longest) | (points[rows] > high + longest)).any(-1)
         active[rows[tiny | far | (sizes[rows] == 0)]] = False
+        active[
+            rows[_stuck(slopes[rows], hessians[rows], damping[rows]) & (sizes[rows] > enough)]
+        ] = 0
     room = SLACK * (high - low)
     inside = ((points >= low - room) & (points <= high + room)).all(-1) & sizes.isfinite()
     vanished = inside & (sizes <= enough)
@@ -99,6 +102,13 @@ def stationary_points(
         int((inside & ~vanished).sum()),
         evaluations,
     )
+
+
+def _stuck(slopes: Tensor, hessians: Tensor, damping: Tensor) -> Tensor:
+    """Where ‖∇f‖ can fall no further though it is not 0: H∇f is, or no step was of use."""
+    sizes = hessians.square().sum((-2, -1))
+    pull = torch.einsum("nij,nj->ni", hessians, slopes).square().sum(-1)
+    return (pull <= 1e-16 * sizes * slopes.square().sum(-1)) | (damping > 1e6 * sizes)
 
 
 def _steps(

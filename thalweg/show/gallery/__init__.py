@@ -4,14 +4,31 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from thalweg.errors import UsageError
-from thalweg.show.gallery import critical_points, two_minima
+from thalweg.show.gallery import (
+    critical_points,
+    index,
+    newton,
+    saddle,
+    shrinking_rates,
+    smoothing,
+    step,
+    too_large_step,
+    two_minima,
+)
 from thalweg.show.gallery.exhibit import Claim, Drawn, Exhibit
 
 __all__ = ["LESSON", "Claim", "Drawn", "Exhibit", "exhibit"]
 
 LESSON: Sequence[Exhibit] = (
+    step.EXHIBIT,
+    smoothing.EXHIBIT,
+    shrinking_rates.EXHIBIT,
+    too_large_step.EXHIBIT,
     two_minima.EXHIBIT,
+    saddle.EXHIBIT,
     critical_points.EXHIBIT,
+    index.EXHIBIT,
+    newton.EXHIBIT,
 )
 """Every exhibit, in the order in which to read them."""
 

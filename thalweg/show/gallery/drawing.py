@@ -62,8 +62,9 @@ def _losses(objective: Objective, points: torch.Tensor) -> Array:
 
 
 def line(x: Any, y: Any, name: str, colour: str, **more: Any) -> go.Scatter:
-    """A line; ``width`` and ``dash`` are those of the line."""
-    style = {"color": colour, "width": more.pop("width", 2), "dash": more.pop("dash", "solid")}
+    """A line; ``width``, ``dash`` and ``shape`` are those of the line."""
+    style = {"color": colour, "width": 2, "dash": "solid", "shape": "linear"}
+    style = {key: more.pop(key, value) for key, value in style.items()}
     return go.Scatter(x=_short(x), y=_short(y), name=name, mode="lines", line=style, **more)
 
 

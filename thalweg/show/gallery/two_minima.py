@@ -28,7 +28,7 @@ LOCAL, GLOBAL = PALETTE[1], PALETTE[2]
 
 def build(seed: int) -> Drawn:
     """Balls released over the whole domain, and a crowd of them to count."""
-    landscape = landscapes.double_well(0.15)
+    landscape = landscapes.local_and_global()
     found = critical_points(landscape, starts=200, seed=seed)
     low, high = landscape.domain[0]
     starts = np.linspace(low + 0.05, high - 0.05, BALLS)[:, None]
@@ -103,7 +103,7 @@ def _watershed(watched: Trajectory, crowd: Trajectory, found: Critical) -> Claim
     crossed = int(((paths < top.point[0]) != (paths[0] < top.point[0])).any(0).sum())
     return Claim(
         f"Where descent ends is decided where it starts: of {BALLS} paths {crossed or 'none'} "
-        f"crosses the watershed at {top.point[0]:.3f}.",
+        f"crosses the watershed at {top.point[0] + 0.0:.3g}.",
         crossed == 0,
     )
 
