@@ -123,7 +123,10 @@ class Compiled:
         return self.numbers[key]
 
     def _gradient(self, block: Block) -> Callable[..., Any]:
-        return _verified(self._value_and_slope, (block.points.detach(),))
+        def gradient(points: Tensor) -> tuple[Tensor, Tensor]:
+            return self._value_and_slope(points)
+
+        return _verified(gradient, (block.points.detach(),))
 
     def _value_and_slope(self, points: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
