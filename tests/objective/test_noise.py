@@ -72,7 +72,7 @@ def test_draws_have_the_moments_stated(noise: Noise, dim: int, dtype: torch.dtyp
         (StudentT(2.0, 3.0), lambda d: 12.0 * d, lambda d: math.inf),
         (StudentT(2.0, 2.0), lambda d: math.inf, lambda d: math.inf),
     ],
-    ids=str,
+    ids=("uniform", "ball", "sphere", "gaussian", "student-t:3", "student-t:2"),
 )
 def test_second_moments_and_bounds_by_hand(noise, second_moment, bound) -> None:
     for dim in (1, 2, 5, 400):
