@@ -128,7 +128,7 @@ def _agree(ends: dict[str, Any]) -> None:
 
 def growth(quick: bool) -> list[dict[str, Any]]:
     """Nanoseconds a coordinate and step as trials, steps and dimension double, eager and compiled."""
-    trials, steps, dim = (20_000, 100, 4) if quick else (100_000, 200, 4)
+    trials, steps, dim = (20_000, 100, 4) if quick else (50_000, 200, 4)
     sizes = [(trials * 2**k, steps, dim) for k in range(3)]
     sizes += [(trials, steps * 2**k, dim) for k in (1, 2)]
     sizes += [(trials, steps, dim * 2**k) for k in (1, 2)]
@@ -148,7 +148,7 @@ def growth(quick: bool) -> list[dict[str, Any]]:
             thalweg.run(bowl, thalweg.Plan(**{**asked.to_dict(), "steps": 10}), compile=compiled)
             times = [
                 timed(lambda c=compiled, b=bowl, a=asked: thalweg.run(b, a, compile=c))[0].processor
-                for _ in range(1 if quick else 3)
+                for _ in range(1 if quick else 2)
             ]
             row["compiled" if compiled else "eager"] = 1e9 * min(times) / (trials * steps * dim)
         rows.append(row)

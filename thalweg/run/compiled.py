@@ -1,4 +1,4 @@
-"""Steps that are compiled: four at once for SGD, the gradient alone for other optimizers."""
+"""Steps that are compiled: eight at once for SGD, the gradient alone for other optimizers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from thalweg.run.plan import Plan
 
 __all__ = ["STEPS", "Compiled"]
 
-STEPS = 4
+STEPS = 8
 """Updates in one call: a point stays in a register in between."""
 
 _MADE: WeakKeyDictionary[Objective, dict[tuple[Any, ...], Callable[..., Any]]] = WeakKeyDictionary()
@@ -76,9 +76,9 @@ class Compiled:
     def stride(self, step: int, steps: int) -> int:
         """How many updates the call at this step makes.
 
-        The first ones go through torch's own optimizer, which makes its state.
+        The first one goes through torch's own optimizer, which makes its state.
         """
-        several = self.whole and self.refusal is None and STEPS <= step <= steps - STEPS
+        several = self.whole and self.refusal is None and 1 <= step <= steps - STEPS
         return STEPS if several else 1
 
     def advance(self, block: Block, step: int) -> Sequence[float]:

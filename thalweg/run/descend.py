@@ -44,7 +44,7 @@ def descend(
             begin when those have ended. ``None`` steps all of them together.
         compile: compile the step, which then runs several times as fast after the seconds that
             the compiler takes: SGD on a landscape whole, other optimizers the gradient only.
-            Losses are then seen, and divergence is noticed, at every fourth step. Where nothing
+            Losses are then seen, and divergence is noticed, at every eighth step. Where nothing
             can be compiled the run is as without, and a note says why.
         progress: called with the steps done and the steps planned, about a hundred times.
         interrupt: asked before every step; when it answers True the run ends there. With ``chunk``
