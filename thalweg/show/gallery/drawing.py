@@ -145,18 +145,20 @@ def scene(
     styled(figure, "", "", height=height)
     axis = {
         "showbackground": False,
-        "gridcolor": "rgba(128,132,140,.25)",
+        "gridcolor": "#9aa0a8",
+        "gridwidth": 0.5,
         "zeroline": False,
         "showspikes": False,
         "nticks": 5,
     }
     return figure.update_layout(
         margin={"l": 0, "r": 0, "t": 10, "b": 10},
+        legend={"itemsizing": "constant"},
         scene={
             "xaxis": {**axis, "title": {"text": "x"}},
             "yaxis": {**axis, "title": {"text": "y"}},
             "zaxis": {**axis, "title": {"text": "loss"}},
-            "camera": {"eye": dict(zip("xyz", eye))},
+            "camera": {"eye": dict(zip("xyz", eye)), "center": {"x": 0, "y": 0, "z": -0.12}},
             "aspectratio": {"x": 1.15, "y": 1.15, "z": 0.75},
         },
     )
@@ -168,16 +170,18 @@ def animated(
     *,
     counts: str = "step",
     milliseconds: int = 60,
+    rest: int = -1,
 ) -> go.Figure:
     """The figure with a button that plays it and a slider that goes to any moment.
 
-    The figure itself shows the last moment, so that it says all without being played.
+    The figure itself shows the last moment, or another, so that it says all without being played.
 
     Args:
         figure: with its style; its last traces are those that change.
         frames: of each moment its name, and these traces then.
         counts: what the names of the moments count.
         milliseconds: how long each stands.
+        rest: place of the moment that the figure shows.
     """
     traces = tuple(figure.data)
     count = len(frames[0][1])
@@ -190,10 +194,11 @@ def animated(
     }
     figure.frames = [go.Frame(name=name, data=list(then), traces=moving) for name, then in frames]
     names = [name for name, _ in frames]
-    bottom = (figure.layout.margin.b or 0) + 74
+    room = 90
+    bottom = (figure.layout.margin.b or 0) + room
     quiet = "rgba(128,132,140,.16)"
     figure.update_layout(
-        height=(figure.layout.height or 340) + 74,
+        height=(figure.layout.height or 340) + room,
         margin={"b": bottom},
         updatemenus=[
             {
@@ -204,7 +209,7 @@ def animated(
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": bottom - 52, "l": 0},
+                "pad": {"t": bottom - 70, "l": 0},
                 "bgcolor": quiet,
                 "bordercolor": "rgba(128,132,140,.4)",
                 "buttons": [
@@ -223,13 +228,13 @@ def animated(
         ],
         sliders=[
             {
-                "active": len(names) - 1,
+                "active": rest % len(names),
                 "x": 0.2,
                 "len": 0.8,
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": bottom - 60, "b": 0},
+                "pad": {"t": bottom - 78, "b": 0},
                 "currentvalue": {"prefix": f"{counts} ", "xanchor": "right", "offset": 6},
                 "bgcolor": quiet,
                 "activebgcolor": "rgba(128,132,140,.5)",

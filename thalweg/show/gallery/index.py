@@ -18,13 +18,12 @@ from thalweg.show.panels import Panel
 
 __all__ = ["EXHIBIT"]
 
-SIZES = {2: (8, 80), 4: (3, 80), 8: (2, 80), 16: (1, 100)}
-"""Of each dimension: how many random landscapes, and starts on each."""
+SIZES = {2: (8, 80, 4.0), 4: (3, 80, 4.0), 8: (1, 140, 6.0), 16: (1, 120, 8.0)}
+"""Of each dimension: how many random landscapes, starts on each, and half the width of the domain."""
 
 WAVES = 40
 """For each dimension of a landscape; enough for its values to be all but Gaussian."""
 
-REACH = 4.0
 COLOURS = (PALETTE[1], PALETTE[3], PALETTE[0], PALETTE[2])
 
 
@@ -68,12 +67,12 @@ def build(seed: int) -> Drawn:
     )
 
 
-def _critical(dim: int, landscapes: int, starts: int, seed: int) -> _Found:
+def _critical(dim: int, landscapes: int, starts: int, reach: float, seed: int) -> _Found:
     losses, index = [], []
     for number in range(landscapes):
         generator = torch.Generator().manual_seed(1_000_003 * seed + 1009 * dim + number)
         landscape = from_callable(
-            _random(dim, generator), dim, name="random", domain=((-REACH, REACH),) * dim
+            _random(dim, generator), dim, name="random", domain=((-reach, reach),) * dim
         )
         for point in critical_points(landscape, starts=starts, seed=seed).points:
             if point.kind != "degenerate":
@@ -137,7 +136,12 @@ def _against_dimension(found: list[_Found]) -> go.Figure:
     bars = go.Bar(
         x=[str(each.dim) for each in found],
         y=[100 * share for share in shares],
-        error_y={"type": "data", "array": [100 * error for error in errors], "color": INK},
+        error_y={
+            "type": "data",
+            "array": [100 * error for error in errors],
+            "arrayminus": [100 * min(error, share) for error, share in zip(errors, shares)],
+            "color": INK,
+        },
         marker={"color": list(COLOURS), "opacity": 0.75},
         showlegend=False,
     )

@@ -79,8 +79,8 @@ def _paths(landscape: Landscape, runs: Mapping[str, Trajectory]) -> go.Figure:
     figure = go.Figure(
         surface(
             landscape,
-            ((-1.1, 1.1), (-1.45, 1.45)),
-            opacity=0.88,
+            ((-1.0, 1.0), (-1.4, 1.4)),
+            opacity=0.8,
             contours={
                 "z": {
                     "show": True,
@@ -99,7 +99,7 @@ def _paths(landscape: Landscape, runs: Mapping[str, Trajectory]) -> go.Figure:
         found = []
         for (name, run), colour in zip(runs.items(), COLOURS):
             points = np.round(run["points"].values[: moment + 1, 0], 4)
-            heights = np.round(run["loss"].values[: moment + 1] + 0.03, 4)
+            heights = np.round(run["loss"].values[: moment + 1] + 0.05, 4)
             sizes = [0] * (len(points) - 1) + [7]
             found.append(
                 go.Scatter3d(
@@ -115,7 +115,7 @@ def _paths(landscape: Landscape, runs: Mapping[str, Trajectory]) -> go.Figure:
         return found
 
     figure.add_traces(at(STEPS))
-    scene(figure, eye=(1.75, -0.9, 0.85))
+    scene(figure, eye=(1.15, -1.1, 1.3))
     figure.update_layout(
         scene={"zaxis": {"range": [-1.1, 1.5]}, "aspectratio": {"x": 1, "y": 1.25, "z": 0.9}}
     )

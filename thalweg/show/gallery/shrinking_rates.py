@@ -86,7 +86,7 @@ def _losses(landscape: Landscape, runs: dict[str, Trajectory]) -> go.Figure:
     for drop in DROPS:
         figure.add_vline(x=drop, line={"width": 1, "dash": "dot", "color": INK})
     styled(figure, "step", "mean loss above the lowest", height=380)
-    return figure.update_yaxes(type="log", tickformat="", dtick="D2", nticks=0)
+    return figure.update_yaxes(type="log", tickvals=[0.2, 0.3, 0.5, 1, 2, 3])
 
 
 def _crowd(landscape: Landscape, staged: Trajectory) -> go.Figure:

@@ -24,8 +24,8 @@ from thalweg.theory.escape import thermal_diffusion
 __all__ = ["EXHIBIT"]
 
 RATE = 0.002
-LEVELS = (10.0, 25.0, 80.0)
-"""Of the uniform noise in the gradient: smoothing radii 0.02, 0.05 and 0.16."""
+LEVELS = (10.0, 40.0, 80.0)
+"""Of the uniform noise in the gradient: smoothing radii 0.02, 0.08 and 0.16."""
 
 TRIALS, STEPS = 2000, 2500
 NEAR = 0.5
@@ -63,7 +63,8 @@ def build(seed: int) -> Drawn:
             Panel(
                 "smoothing-losses",
                 "The loss, and the mean of it over the noise of a step",
-                "Gradient descent descends the grey curve; on average, SGD descends a smoothed one.",
+                "Gradient descent descends the grey curve; on average, SGD descends a smoothed one. The "
+                "whole reaches to ±3: zoom out.",
                 _losses(landscape),
             ),
             Panel(
@@ -100,7 +101,8 @@ def _losses(landscape: Landscape) -> go.Figure:
     for level, colour in zip(LEVELS, COLOURS):
         smooth = curve(_smoothed(landscape, level), low, high)
         figure.add_trace(line(*smooth, f"radius {RATE * level:g}", colour, width=2.2))
-    return styled(figure, "x", "loss", height=400)
+    styled(figure, "x", "loss", height=400)
+    return figure.update_xaxes(range=[-1.7, 1.7]).update_yaxes(range=[-0.4, 2.9])
 
 
 def _histogram(runs: list[_Run]) -> go.Figure:
@@ -167,7 +169,7 @@ def _thermal(landscape: Landscape, runs: list[_Run]) -> list[Claim]:
     return [
         Claim(
             f"Two things set trials free. At radius {RATE * LEVELS[1]:g} the smoothed loss still has "
-            "most of its walls, and yet the trials climb them in many small steps, like heat: the share "
+            "most of its minima, and yet the trials climb out in many small steps, like heat: the share "
             f"is {middle.told}, where the law e^(−f/D) has {100 * expected[1]:.1f}%.",
             gap[1] < 5 * middle.error + 0.03,
         ),

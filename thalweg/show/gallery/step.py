@@ -25,8 +25,11 @@ RATE, REACH = 0.05, 0.5
 """η and ηr, the farthest that the noise carries one step."""
 
 SINGLE = 20_000
-SHOWN = 14
-"""Steps that are played."""
+SHOWN, LEAP = 12, 4
+"""Steps that are played, and the one that leads out."""
+
+NEARBY = ((1.2, 4.2), (-1.5, 1.5))
+"""What is drawn of the plane."""
 
 X, Y, NEXT = PALETTE[0], PALETTE[1], PALETTE[2]
 
@@ -94,11 +97,13 @@ def build(seed: int) -> Drawn:
 
 
 def _path(pit: _Pit, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The points x ``(n, dim)`` and y ``(n − 1, dim)`` of a trial that leaves the pit soon."""
-    plan = pit.plan(pit.bottom, trials=40, steps=SHOWN, points_every=1, seed=seed)
+    """The points x ``(n, dim)`` and y ``(n − 1, dim)`` of a trial that leaves the pit in step LEAP."""
+    plan = pit.plan(pit.bottom, trials=1000, steps=SHOWN, points_every=1, seed=seed)
     paths = descend(pit.landscape, plan)["points"].values
-    out = (paths[:, :, 0] < pit.rim[0] - 0.3).argmax(0)
-    x = paths[:, int(np.argmin(np.where(out >= 3, out, SHOWN + 1)))]
+    below = pit.rim[0] - paths[:, :, 0]
+    lies = np.linalg.norm(paths[:LEAP] - pit.bottom, axis=-1).max(0)
+    away = below[LEAP:].min(0)  # by how far it stays out from then on
+    x = paths[:, int(np.argmax(away - 3 * lies))]
     slopes, _ = gradients_and_hessians(pit.landscape, torch.tensor(x[:-1]))
     return x, x[:-1] - RATE * slopes.numpy()
 
@@ -133,17 +138,17 @@ def _drawn_on_a_line(pit: _Pit, seed: int) -> go.Figure:
             ),
         ]
 
-    figure.add_traces(traces(SHOWN - 1, False))
+    figure.add_traces(traces(LEAP - 1, False))
     frames = [
         (f"{k + 1}{'y' if h else ''}", traces(k, h)) for k in range(SHOWN) for h in (True, False)
     ]
     styled(figure, "x", "loss", height=400)
-    figure.update_xaxes(range=[0.5, 4.2]).update_yaxes(range=[1.0, 4.3])
-    return animated(figure, frames, milliseconds=450)
+    figure.update_xaxes(range=[1.3, 3.9]).update_yaxes(range=[1.6, 4.0])
+    return animated(figure, frames, milliseconds=450, rest=2 * LEAP - 1)
 
 
 def _drawn_over_a_plane(pit: _Pit, seed: int) -> go.Figure:
-    figure = go.Figure(surface(pit.landscape, pit.landscape.domain, count=91, opacity=0.9))
+    figure = go.Figure(surface(pit.landscape, NEARBY, count=91, opacity=0.9))
     path, middle = _path(pit, seed)
     heights = _loss(pit, path)
     plan = pit.plan(middle[0], trials=150, steps=1, seed=seed)
@@ -168,13 +173,16 @@ def _drawn_over_a_plane(pit: _Pit, seed: int) -> go.Figure:
         return [
             marks(cloud, _loss(pit, cloud), "x′ may be here", NEXT, 3),
             marks(path[: k + 1], heights[: k + 1], "x", X, 4, mode="lines+markers"),
-            marks(middle[k : k + 1], _loss(pit, middle[k : k + 1]), "y, after the gradient", Y, 7),
+            marks(middle[k : k + 1], _loss(pit, middle[k : k + 1]), "y, after the gradient", Y, 6),
+            marks(
+                path[k + 1 : k + 2], heights[k + 1 : k + 2], "x′, after the noise", PALETTE[3], 6
+            ),
         ]
 
     frames = [(str(k + 1), traces(k)) for k in range(SHOWN)]
-    figure.add_traces(traces(SHOWN - 1))
-    scene(figure, eye=(0.9, -1.5, 0.9))
-    return animated(figure, frames, milliseconds=500)
+    figure.add_traces(traces(LEAP - 1))
+    scene(figure, eye=(-1.35, -1.05, 1.25))
+    return animated(figure, frames, milliseconds=500, rest=LEAP - 1)
 
 
 def _from(plan: Plan, start: np.ndarray) -> Plan:
@@ -185,7 +193,7 @@ def _stays(pit: _Pit) -> Claim:
     plan = Plan(learning_rate=RATE, starts=np.array(pit.bottom) + 0.1, steps=2000)
     away = float(abs(descend(pit.landscape, plan).end["points"][0] - pit.bottom)[0])
     return Claim(
-        f"Without noise, descent from beside the pit's bottom ends {max(away, 1e-16):.0e} or less from "
+        f"Without noise, descent from beside the pit's bottom ends {max(away, 1e-12):.0e} or less from "
         f"it, at {pit.bottom[0]:.3f}, and stays.",
         away < 1e-6,
     )

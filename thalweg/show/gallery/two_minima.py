@@ -103,7 +103,7 @@ def _watershed(watched: Trajectory, crowd: Trajectory, found: Critical) -> Claim
     crossed = int(((paths < top.point[0]) != (paths[0] < top.point[0])).any(0).sum())
     return Claim(
         f"Where descent ends is decided where it starts: of {BALLS} paths {crossed or 'none'} "
-        f"crosses the watershed at {top.point[0] + 0.0:.3g}.",
+        f"crosses the watershed at {round(top.point[0], 6) + 0.0:g}.",
         crossed == 0,
     )
 
