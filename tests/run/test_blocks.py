@@ -104,9 +104,13 @@ def test_divergence_in_one_block_spoils_no_other() -> None:
 
 def test_where_all_of_a_chunk_diverge_the_others_go_on() -> None:
     starts = [[0.0, 9.0]] * 8 + [[0.0, 0.5]] * 8
-    plan = Plan(learning_rate=0.3, steps=20, trials=16, starts=starts, points_every=5)
+    plan = Plan(
+        learning_rate=0.3, schedule="cosine", steps=20, trials=16, starts=starts, points_every=5
+    )
     seen = descend(landscapes.bounded_saddle(), plan, chunk=1)
     assert seen == descend(landscapes.bounded_saddle(), plan)
+    rates = 0.15 * (1 + np.cos(np.pi * np.arange(20) / 20))
+    np.testing.assert_allclose(seen["learning_rate"].values, rates)
     assert int(seen.end["steps"]) == 20 and seen["points"].steps.tolist() == [0, 5, 10, 15, 20]
 
 

@@ -82,11 +82,11 @@ class Compiled:
         return STEPS if several else 1
 
     def advance(self, block: Block, step: int) -> Sequence[float]:
-        """That many updates of every trial of a block; returns their learning rates."""
+        """That many updates of every trial of a block; returns their learning rates, if any lives."""
         if not block.lives:
             for later in range(STEPS):
                 block.see(step + later)
-            return [block.rate()] * STEPS
+            return ()
         assert block.several is not None
         group = block.optimizer.param_groups[0]
         rates, momenta = [], []

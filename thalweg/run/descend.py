@@ -111,20 +111,21 @@ class _Run:
             if alone and not any(block.lives for block in part):
                 break
             if interrupt is not None and interrupt():
+                trials = part[0].rows.start or part[-1].rows.stop
+                if trials < self.plan.trials:
+                    note = f"interrupted: the first {trials} of {self.plan.trials} trials"
+                    self.notes.append(note)
                 if not self.finished:
                     break
-                trials = part[0].rows.start
                 self.losses = before
-                self.notes.append(f"interrupted: the first {trials} of {self.plan.trials} trials")
                 return False
             stride = 1 if self.compiled is None else self.compiled.stride(step, steps)
-            self.rates[step : step + stride] = part[0].rate()
             for block in part:
-                if stride == 1:
+                if block.lives:  # the schedule of one whose trials have all diverged stands still
+                    self.rates[step] = block.rate()
+                if self.compiled is None or stride == 1:
                     block.update(step)
-                else:
-                    assert self.compiled is not None
-                    rates = self.compiled.advance(block, step)
+                elif rates := self.compiled.advance(block, step):
                     self.rates[step : step + stride] = rates
             step += stride
             tell(stride, len(part))
