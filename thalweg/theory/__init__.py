@@ -16,6 +16,10 @@ from thalweg.theory.escape import (
 )
 from thalweg.theory.guarantee import Guarantee, guarantee
 from thalweg.theory.hypotheses import Hypothesis
+from thalweg.theory.mechanism import Mechanism, mechanism
+from thalweg.theory.montecarlo import check_bounds
+from thalweg.theory.staged import Stage, run_stages, staged
+from thalweg.theory.table import Place, certificates, placed
 
 __all__ = [
     "Certificate",
@@ -25,12 +29,21 @@ __all__ = [
     "Exclusion",
     "Guarantee",
     "Hypothesis",
+    "Mechanism",
     "OnePointBounds",
     "PaperTheorem",
+    "Place",
+    "Stage",
+    "certificates",
+    "check_bounds",
     "eyring_kramers",
     "first_passage_time",
     "guarantee",
+    "mechanism",
+    "placed",
+    "run_stages",
     "saddle_exit_time",
+    "staged",
     "step_limit",
     "thermal_diffusion",
 ]

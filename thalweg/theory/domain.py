@@ -56,7 +56,7 @@ class Domain:
         )
 
     def grid(self, points: int) -> np.ndarray:
-        """About ``points`` points ``(n, dim)``: a regular grid with the edges, random above three dimensions."""
+        """About so many points ``(n, dim)``: a grid with the edges, random above three dimensions."""
         if self.dim > 3:
             return self.sample(points, 0)
         each = max(3, round(points ** (1 / self.dim)))

@@ -85,6 +85,8 @@ class Guarantee:
         if not c > 0 or not self.minima or not 0 < smooth < math.inf:
             return 0.0
         far = max(math.dist(point, self.constants.target) for point in self.minima)
+        if far < 1e-9 * self.constants.domain.size:
+            return 0.0
         return c * far / (self.learning_rate * smooth)
 
     @property

@@ -333,7 +333,7 @@ def _spectrum(matrix: list[Balls]) -> Any:
 
 
 def _norm(matrix: list[Balls]) -> Any:
-    """The spectral norm of the symmetric matrices: \|t\| + s for eigenvalues t ± s."""
+    """The spectral norm of the symmetric matrices, ‖t‖ + s for the eigenvalues t ± s."""
     if len(matrix) == 1:
         return abs(matrix[0][0])
     (a, b), (_, d) = matrix

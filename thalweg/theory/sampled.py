@@ -17,7 +17,7 @@ from thalweg.objective.smoothed import Smoothed
 from thalweg.theory.constants import Constant, Constants
 from thalweg.theory.domain import Domain
 
-__all__ = ["Sampled", "estimate_constants"]
+__all__ = ["Sampled", "estimate_constants", "one_point_ratio"]
 
 GRID = 4096
 """Places of a grid."""
@@ -114,9 +114,7 @@ def estimate_constants(
         UsageError: an objective whose gradient is not finite on the domain.
     """
     sampled = Sampled(objective, learning_rate, noise, seed=seed)
-    grid = domain.grid(
-        GRID if sampled.mean.method == "closed form" or domain.dim == 1 else GRID // 4
-    )
+    grid = domain.grid(_places(sampled))
     slopes = sampled.smoothed(grid)
     if not np.isfinite(slopes).all():
         worst = grid[~np.isfinite(slopes).all(axis=-1)][0]
@@ -168,6 +166,29 @@ def estimate_constants(
         variance=_variance(sampled, domain, coarse, seed),
         closed=_closed(sampled, domain, window),
     )
+
+
+def one_point_ratio(
+    sampled: Sampled, target: tuple[float, ...], domain: Domain
+) -> tuple[float, bool]:
+    """The lowest ⟨∇g(y), y − x*⟩/‖y − x*‖² seen, and whether x* is a zero of ∇g."""
+    zero = _zero(sampled, target, domain)
+    centre = np.array(target if zero is None else zero)
+    gap = (GAP if zero is None else 1e-6) * domain.reach(centre.tolist())
+
+    def ratio(points: np.ndarray) -> np.ndarray:
+        e = points - centre
+        squares = (e**2).sum(axis=-1)
+        inner = (sampled.smoothed(points) * e).sum(axis=-1)
+        return np.where(squares >= gap**2, inner / np.maximum(squares, gap**2), math.inf)
+
+    return _lowest(ratio, domain, domain.grid(_places(sampled)), 0).value, zero is not None
+
+
+def _places(sampled: Sampled) -> int:
+    """Fewer where the mean is a quadrature over a plane."""
+    plane = sampled.objective.dim > 1 and sampled.mean.method != "closed form"
+    return GRID // 4 if plane else GRID
 
 
 def _lowest(values: Values, domain: Domain, places: np.ndarray, seed: int) -> Constant:

@@ -103,9 +103,10 @@ def _bounds(made: "Guarantee") -> list[str]:
             f"(3) and ‖y − x*‖ ≤ {math.sqrt(square):.4g} with probability 0.95 at that step",
             f"(5) and x is at most {made.radius:.4g} farther than y",
         ]
-        ball = made.constants.domain.margin(made.constants.target) - made.radius
-        holds = ball > 0 and bounds.stays(steps, start, 0.05, ball)
-        lines.insert(-1, f"(4) {_stays(holds)}")
+        if not made.constants.closed:
+            ball = made.constants.domain.margin(made.constants.target) - made.radius
+            holds = ball > 0 and bounds.stays(steps, start, 0.05, ball)
+            lines.insert(-1, f"(4) {_stays(holds)}")
     return lines
 
 

@@ -275,17 +275,20 @@ def _gaussian_axis(order: int, z: Any | None) -> Any:
 
 
 def _round(m: Orders, k: Vector, size: Any, ball: bool) -> Any:
-    """A disc or a circle: J₀(z), 2J₁(z)/z; moments Π (mᵢ − 1)!!/(2·4·…)."""
+    """A circle or a disc: J₀(z) or 2J₁(z)/z for a wave, with one u its derivative by k; moments
+    Π (mᵢ − 1)!!/(2·4·…) without a wave."""
     degree = sum(m)
-    if any(k):
-        if degree:
+    if any(k) and size > 0:
+        if degree > 1:
             raise NotCoveredError
-        z = exact(sum((x * x for x in k), Fraction(0))).sqrt() * size
-        if z == 0:
-            return exact(1)
-        return bessel(1, z) * 2 / z if ball else bessel(0, z)
-    if any(order % 2 for order in m):
-        return exact(0)
+        length = exact(sum((x * x for x in k), Fraction(0))).sqrt()
+        z = length * size
+        if degree == 0:
+            return bessel(1, z) * 2 / z if ball else bessel(0, z)
+        along = exact(k[m.index(1)]) / length * size  # −i times the derivative by that k
+        return complex_ball(exact(0), along * (bessel(2, z) * 2 / z if ball else bessel(1, z)))
+    if size == 0 or any(order % 2 for order in m):
+        return exact(int(degree == 0))
     top = math.prod(math.prod(range(1, order, 2)) for order in m)
     bottom = math.prod(2 + step for step in range(0, degree, 2))
     share = Fraction(top, bottom) * (Fraction(2, 2 + degree) if ball else 1)
