@@ -14,7 +14,7 @@ from thalweg.show.gallery import Claim, Drawn, Exhibit
 from thalweg.show.gallery.drawing import animated
 from thalweg.show.lesson import lesson, lesson_html
 from thalweg.show.panels import Panel
-from thalweg.show.picture import picture
+from thalweg.show.picture import pictures
 
 
 def moving() -> go.Figure:
@@ -111,5 +111,5 @@ def test_without_kaleido_a_picture_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "kaleido", None)
     with pytest.raises(UsageError, match=r'a PNG needs kaleido: pip install "thalweg\[png\]"'):
-        picture(moving(), tmp_path / "one.png")
+        list(pictures([(moving(), tmp_path / "one.png")]))
     assert list(tmp_path.iterdir()) == []

@@ -121,12 +121,13 @@ def _written(
 
         files = [lesson(made, options.folder / "figures.html", seed=options.seed)]
         if options.png:
-            from thalweg.show.picture import picture
+            from thalweg.show.picture import pictures
 
             panels = [panel for _, drawn in made for panel in drawn.panels]
-            for place, panel in enumerate(panels):
-                tell(f"{panel.key}.png", place, len(panels))
-                files.append(picture(panel.figure, options.folder / f"{panel.key}.png"))
+            wanted = [(panel.figure, options.folder / f"{panel.key}.png") for panel in panels]
+            for path in pictures(wanted):
+                files.append(path)
+                tell(path.name, len(files) - 1, len(wanted))
     return files
 
 

@@ -13,6 +13,7 @@ from thalweg.objective.base import Objective
 from thalweg.show.figure import styled
 
 __all__ = [
+    "CONTROLS",
     "DEPTH",
     "GROUND",
     "INK",
@@ -35,6 +36,9 @@ DEPTH = [[0.0, "rgba(44,110,120,.62)"], [0.5, "rgba(63,127,181,.26)"], [1.0, "rg
 
 GROUND = [[0.0, "#1f5a66"], [0.35, "#4f94a0"], [0.7, "#a9c9b8"], [1.0, "#e8d9b0"]]
 """Heights of a surface."""
+
+CONTROLS = 90
+"""Pixels below a figure for the button that plays it and its slider."""
 
 Array = NDArray[Any]
 
@@ -194,11 +198,10 @@ def animated(
     }
     figure.frames = [go.Frame(name=name, data=list(then), traces=moving) for name, then in frames]
     names = [name for name, _ in frames]
-    room = 90
-    bottom = (figure.layout.margin.b or 0) + room
+    bottom = (figure.layout.margin.b or 0) + CONTROLS
     quiet = "rgba(128,132,140,.16)"
     figure.update_layout(
-        height=(figure.layout.height or 340) + room,
+        height=(figure.layout.height or 340) + CONTROLS,
         margin={"b": bottom},
         updatemenus=[
             {
@@ -229,12 +232,12 @@ def animated(
         sliders=[
             {
                 "active": rest % len(names),
-                "x": 0.2,
-                "len": 0.8,
+                "x": 0,
+                "len": 1,
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": bottom - 78, "b": 0},
+                "pad": {"t": bottom - 78, "b": 0, "l": 112, "r": 8},
                 "currentvalue": {"prefix": f"{counts} ", "xanchor": "right", "offset": 6},
                 "bgcolor": quiet,
                 "activebgcolor": "rgba(128,132,140,.5)",

@@ -130,7 +130,8 @@ def _costs(costs: Mapping[str, Sequence[float]]) -> go.Figure:
     styled(figure, "number of variables", "gradient evaluations", height=360)
     ticks = {"tickvals": list(DIMS), "ticktext": [str(dim) for dim in DIMS]}
     figure.update_xaxes(type="log", tickformat="", **ticks)
-    return figure.update_yaxes(type="log", tickformat="", dtick=1).update_layout(showlegend=True)
+    figure.update_yaxes(type="log", tickformat="", tickvals=[10, 20, 50, 100, 200, 500])
+    return figure.update_layout(showlegend=True)
 
 
 def _drawn_in(runs: Mapping[str, _Run]) -> Claim:

@@ -48,7 +48,8 @@ def build(seed: int) -> Drawn:
             Panel(
                 "saddle-paths",
                 "The saddle and its map",
-                "The surface, its level curves on the floor, and five descents.",
+                f"The surface, its level curves on the floor, and five descents: at the rate {RATE}, "
+                "with momentum at 0.02, with RMSprop at 0.01.",
                 _paths(landscape, runs),
             ),
             Panel(
@@ -117,7 +118,10 @@ def _paths(landscape: Landscape, runs: Mapping[str, Trajectory]) -> go.Figure:
     figure.add_traces(at(STEPS))
     scene(figure, eye=(1.15, -1.1, 1.3))
     figure.update_layout(
-        scene={"zaxis": {"range": [-1.1, 1.5]}, "aspectratio": {"x": 1, "y": 1.25, "z": 0.9}}
+        scene={
+            "zaxis": {"range": [-1.1, 1.5], "tickvals": [-0.5, 0, 0.5, 1]},
+            "aspectratio": {"x": 1, "y": 1.25, "z": 0.9},
+        }
     )
     moments = sorted({*range(0, 40, 2), *range(40, STEPS + 1, 5)})
     return animated(figure, [(str(k), at(k)) for k in moments], milliseconds=120)
