@@ -5,15 +5,23 @@ from difflib import get_close_matches
 
 from thalweg.errors import UsageError
 from thalweg.show.gallery import (
+    batches,
     critical_points,
+    escape_times,
+    flat_minimum,
     index,
     newton,
+    one_example,
+    ravine,
     saddle,
+    schedules,
     shrinking_rates,
     smoothing,
     step,
     too_large_step,
+    two_escapes,
     two_minima,
+    width,
 )
 from thalweg.show.gallery.exhibit import Claim, Drawn, Exhibit
 
@@ -29,6 +37,14 @@ LESSON: Sequence[Exhibit] = (
     critical_points.EXHIBIT,
     index.EXHIBIT,
     newton.EXHIBIT,
+    ravine.EXHIBIT,
+    width.EXHIBIT,
+    one_example.EXHIBIT,
+    batches.EXHIBIT,
+    flat_minimum.EXHIBIT,
+    schedules.EXHIBIT,
+    escape_times.EXHIBIT,
+    two_escapes.EXHIBIT,
 )
 """Every exhibit, in the order in which to read them."""
 

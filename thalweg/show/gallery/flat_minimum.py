@@ -1,6 +1,5 @@
 """A flat minimum beside a sharp one, and how much noise it takes to end in the flat one."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,9 +104,11 @@ def _ends(
     basins = Basins.of(landscape)
     home = int(basins.labels(torch.tensor([flat]))[0])
     there = (basins.labels(torch.from_numpy(run.end["points"].copy())) == home).numpy()
-    counts = [int(part.sum()) for part in (there[:TRIALS], there[TRIALS:])]
+    begun_flat, begun_sharp = (
+        Proportion(int(part.sum()), TRIALS) for part in (there[:TRIALS], there[TRIALS:])
+    )
     paths = run["points"].values[:, :, 0] if played else np.zeros((0, 0))
-    return _Ends(noise, *(Proportion(count, TRIALS) for count in counts), paths)
+    return _Ends(noise, begun_flat, begun_sharp, paths)
 
 
 def _wall(landscape: Landscape) -> float:
@@ -238,12 +239,13 @@ def _how(landscape: Landscape, sharp: float, flat: float) -> Claim:
 EXHIBIT = Exhibit(
     "flat-minimum",
     "Noise prefers the flat minimum",
-    "Two minima side by side, a flat one and a sharp one, which is a little deeper. Gradient descent stays in "
-    "whichever it starts in. With noise it depends on the strength. A step that is small in the flat pit is "
-    "large in the sharp one: its walls are a step or two apart, the slope throws the trial from one to "
-    "the other, and soon over the top. So there is a range of noise that empties the sharp pit and leaves "
-    "the flat one full. Below it nothing moves; far above it trials are thrown about over both pits. "
-    "Whether flat minima also generalise better is another question, which this figure does not answer.",
+    "Two minima side by side, a flat one and a sharp one, which is a little deeper. Gradient "
+    "descent stays in whichever it starts in. With noise it depends on the strength. A step that "
+    "is small in the flat pit is large in the sharp one: its walls are a step or two apart, the "
+    "slope throws the trial from one to the other, and soon over the top. So there is a range of "
+    "noise that empties the sharp pit and leaves the flat one full. Below it nothing moves; far "
+    "above it trials are thrown about over both pits. Whether flat minima also generalise better "
+    "is another question, which this figure does not answer.",
     "Which end of the range would you move by making the flat pit twice as deep, and which by making the "
     "sharp one half as wide?",
     build,

@@ -174,9 +174,9 @@ def _own(total: FiniteSum, counts: np.ndarray, ends: np.ndarray) -> Claim:
     low, high = np.quantile(ends, (0.01, 0.99))
     chance = float(_at_their_own(total, np.linspace(low, high, 20_001)).mean()) / total.examples
     return Claim(
-        f"Where SGD ends {100 * share:.1f}% ± {100 * error:.1f}% of the examples are at a minimum of their "
-        f"own, hardly more than the {100 * chance:.1f}% at a place thrown at random: it has solved the mean, "
-        "not the examples.",
+        f"Where SGD ends {100 * share:.1f}% ± {100 * error:.1f}% of the examples are at a minimum of "
+        f"their own; at a place thrown at random there it would be {100 * chance:.1f}%. It has solved the "
+        "mean, not the examples.",
         share - 4 * error < 0.2 and share < 3 * chance and bool((counts < total.examples).all()),
     )
 
@@ -188,8 +188,8 @@ EXHIBIT = Exhibit(
     "The losses of single examples have pits too, and deeper ones than their mean, but in different "
     "places: where one example is at rest, the others push on. So SGD does not settle into the pits of any "
     "example, nor into the shallow pits that are left in the mean, for there the examples' "
-    "slopes cancel without vanishing, and what does not vanish is noise. It is at rest nowhere, and stays longest where the mean is "
-    "low over a whole neighbourhood.",
+    "slopes cancel without vanishing, and what does not vanish is noise. It is at rest nowhere, and "
+    "stays longest where the mean is low over a whole neighbourhood.",
     "Suppose that all examples had a minimum at the same place, as when a network fits all its data. How "
     "much noise would SGD feel there?",
     build,

@@ -35,9 +35,7 @@ def build(seed: int) -> Drawn:
     landscape = landscapes.quadratic((1.0, STEEP))
     start = (-4.0, 0.8)
     paths = {
-        name: descend(landscape, Plan(**settings, starts=start, steps=STEPS, points_every=1))[
-            "points"
-        ].values[:, 0]
+        name: _path(landscape, Plan(**settings, starts=start, steps=STEPS, points_every=1))
         for name, settings in _settings(STEEP).items()
     }
     arrivals = {

@@ -157,7 +157,7 @@ def _played(spiky: Landscape, small: _Arrival, large: _Arrival) -> go.Figure:
     figure.update_xaxes(title_text="x", row=2)
     frames = [(f"{0.05 * k:.2f}", at(k)) for k in moments]
     animated(figure, frames, counts="time", milliseconds=110)
-    figure.update_layout(sliders=[{**figure.layout.sliders[0].to_plotly_json(), "active": 20}])
+    figure.update_layout(sliders=[{"active": 20}])
     return figure
 
 
