@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from thalweg.errors import UsageError
@@ -10,7 +12,7 @@ SPIKY = from_formula("x**2 + 0.1*cos(20*x)")
 def test_stages_shrink_and_keep_their_promise_when_run() -> None:
     stages = staged(SPIKY, (0.3, 0.1, 0.09), "uniform:1.6", 0, "-3:3")
     assert len(stages) >= 2
-    for earlier, later in zip(stages, stages[1:], strict=False):
+    for earlier, later in itertools.pairwise(stages):
         assert later.learning_rate < earlier.learning_rate
         assert later.radius < earlier.radius == later.start
     outcomes = run_stages(SPIKY, stages, "uniform:1.6", trials=500)

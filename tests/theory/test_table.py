@@ -9,8 +9,8 @@ from thalweg.theory.table import RADII, certificates, placed
 
 def test_each_kind_has_its_place() -> None:
     assert placed(from_formula("x**2 + y**2"), (0, 0), "-2:2").kind == "convex"
-    # f′ = 2x(1 + 0.2 cos 5x) − x² sin 5x: bends down in places, falls towards 0 everywhere near it
-    bent = placed(from_formula("x**2*(1 + 0.2*cos(5*x))"), 0, "-1:1")
+    # f′ = 2x(1 + 0.35 cos 5x) − 1.75x² sin 5x: bends down in places, falls towards 0 everywhere near it
+    bent = placed(from_formula("x**2*(1 + 0.35*cos(5*x))"), 0, "-1:1")
     assert bent.kind == "one-point convex" and bent.radius == 0
     assert placed(from_formula("x**2 - y**2"), (0, 0), "-1:1").kind == "neither"
 

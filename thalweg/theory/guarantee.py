@@ -17,13 +17,17 @@ from thalweg.theory.constants import Constants
 from thalweg.theory.domain import Domain, read_domain, read_target
 from thalweg.theory.hypotheses import Hypothesis, hypotheses
 from thalweg.theory.line import Line, prove_line
+from thalweg.theory.mechanism import Mechanism, mechanism
 from thalweg.theory.plane import prove_waves
 from thalweg.theory.sampled import estimate_constants
 
 __all__ = ["Guarantee", "constants_of", "formula_of", "guarantee"]
 
 LARGEST = 1024.0
-"""How many times as large a domain is tried for one that no step leaves."""
+"""How many times as large a domain is tried for one that no step leaves, by proofs."""
+
+LARGE = 8.0
+"""The same by estimates, which see the less the larger it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,8 @@ class Guarantee:
         hypotheses: which hold, which fail and where.
         basins: in one dimension, the noise that each wall takes.
         minima: of f in the domain.
+        mechanism: smoothing or thermal activation; ``None`` above two variables, and for noise
+            without a second moment.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Guarantee:
     hypotheses: tuple[Hypothesis, ...]
     basins: tuple[Basin, ...]
     minima: tuple[tuple[float, ...], ...]
+    mechanism: Mechanism | None
 
     @property
     def paper(self) -> PaperTheorem:
@@ -143,6 +150,7 @@ class Guarantee:
             "certificate": self.certificate.to_dict(),
             "basins": [dict(basin.__dict__) for basin in self.basins],
             "minima": [list(point) for point in self.minima],
+            "mechanism": None if self.mechanism is None else self.mechanism.to_dict(),
         }
 
     def __str__(self) -> str:
@@ -215,8 +223,10 @@ def guarantee(
         hypotheses=(),
         basins=tuple(walls),
         minima=tuple(found),
+        mechanism=None,
     )
-    return replace(made, hypotheses=hypotheses(made))
+    told = _mechanism(landscape, made) if landscape.dim <= 2 else None
+    return replace(made, hypotheses=hypotheses(made), mechanism=told)
 
 
 def constants_of(
@@ -274,7 +284,7 @@ def _certificate(
     if known.closed or not known.settled or not known.convexity.value > 0:
         return best
     factor = 2.0
-    while factor <= LARGEST:
+    while factor <= (LARGEST if known.rigorous else LARGE):
         domain = known.domain.stretched(known.target, factor)
         try:
             wider = constants_of(
@@ -297,6 +307,19 @@ def _certificate(
             return best
         factor *= 2
     return best
+
+
+def _mechanism(landscape: Objective, made: Guarantee) -> Mechanism | None:
+    if not math.isfinite(made.noise.variance(landscape.dim)):
+        return None
+    return mechanism(
+        landscape,
+        made.learning_rate,
+        made.noise,
+        made.constants.target,
+        made.constants.domain,
+        one_point_convex=made.one_point_convex,
+    )
 
 
 def _says_more(first: Certificate, second: Certificate) -> bool:

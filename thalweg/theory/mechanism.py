@@ -61,7 +61,9 @@ class Mechanism:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {**self.__dict__, "sentence": self.sentence}
+        barrier = self.barrier
+        finite = barrier if barrier is not None and math.isfinite(barrier) else None
+        return {**self.__dict__, "barrier": finite, "sentence": self.sentence}
 
 
 def mechanism(

@@ -22,8 +22,8 @@ __all__ = ["Sampled", "estimate_constants", "one_point_ratio"]
 GRID = 4096
 """Places of a grid."""
 
-CLOSE = 1e-4
-"""Of the quadrature of ∇g: it is to be an estimate, over many places."""
+CLOSE = 1e-2
+"""Change at which the quadrature of ∇g stops, some ten times its error: over many places."""
 
 DRAWS = 512
 """Draws that the variance of a step is taken over, the same ones at every place."""

@@ -55,7 +55,8 @@ def placed(landscape: Objective, target: Any, domain: Any) -> Place:
         return Place(KINDS[1], 0.0, plain)
     for share in RADII:
         radius = share * box.size / 2
-        c, settled = one_point_ratio(Sampled(landscape, 1.0, Uniform(radius)), place, box)
+        smoothed = Sampled(landscape, 1.0, Uniform(radius))
+        c, settled = one_point_ratio(smoothed, place, box)
         if settled and c > 0:
             return Place(KINDS[2], radius, c)
     return Place(KINDS[3], None, plain)

@@ -30,6 +30,7 @@ def sections(made: "Guarantee") -> list[tuple[str, list[str]]]:
         (f"Escape certificate, {made.certificate.status}", _certificate(made)),
         ("Distance bounds (1) to (5)", _bounds(made)),
         ("Quoted from the paper: no certificate of an escape", _paper(made)),
+        ("Smoothing or thermal activation", _mechanism(made)),
         ("Noise that a wall takes", _walls(made)),
     ]
 
@@ -136,6 +137,13 @@ def _paper(made: "Guarantee") -> list[str]:
             "minimum; leaving a basin does not"
         )
     return lines
+
+
+def _mechanism(made: "Guarantee") -> list[str]:
+    told = made.mechanism
+    if told is None:
+        return []
+    return [told.sentence, f"D = ηs²/2 = {told.diffusion:.4g}"]
 
 
 def _walls(made: "Guarantee") -> list[str]:
