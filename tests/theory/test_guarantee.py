@@ -117,6 +117,7 @@ def test_an_estimate_is_never_called_rigorous() -> None:
         ({"target": "nan"}, "target must have finite coordinates"),
         ({"noise": "unifrom:3"}, "did you mean 'uniform'"),
         ({"start": -1.0}, "start must be a distance of 0 or more"),
+        ({"start": 3.5}, "inside the domain, so at most 3, not 3.5"),
     ],
 )
 def test_bad_arguments_are_told(change: dict[str, object], message: str) -> None:

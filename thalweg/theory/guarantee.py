@@ -200,8 +200,12 @@ def guarantee(
     tell("looking for minima")
     found = minima(landscape, box)
     start = box.reach(known.target) if start is None else float(start)
-    if not start >= 0:
-        raise UsageError(f"start must be a distance of 0 or more, not {start!r}")
+    farthest = box.reach(known.target)
+    if not 0 <= start <= farthest * (1 + 1e-9):
+        raise UsageError(
+            f"start must be a distance of 0 or more inside the domain, so at most {farthest:.6g}, "
+            f"not {start!r}"
+        )
     tell("looking for a domain that no step leaves")
     certificate = _certificate(landscape, eta, noise, known, start, found, seed)
     bounds = OnePointBounds(
