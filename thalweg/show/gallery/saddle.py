@@ -116,7 +116,7 @@ def _paths(landscape: Landscape, runs: Mapping[str, Trajectory]) -> go.Figure:
         return found
 
     figure.add_traces(at(STEPS))
-    scene(figure, eye=(1.15, -1.1, 1.3))
+    scene(figure, eye=(-1.2, -1.15, 1.25))
     figure.update_layout(
         scene={
             "zaxis": {"range": [-1.1, 1.5], "tickvals": [-0.5, 0, 0.5, 1]},

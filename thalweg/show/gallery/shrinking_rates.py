@@ -20,8 +20,8 @@ __all__ = ["EXHIBIT"]
 
 NOISE = 80.0
 RATE, FACTOR = 0.002, 0.25
-DROPS = (1000, 2200, 3800)
-STEPS, TRIALS = 5500, 1000
+DROPS = (800, 1700, 2900)
+STEPS, TRIALS = 4000, 2000
 EVERY = 100
 
 STAGED, LARGE, SMALL = PALETTE[2], PALETTE[1], PALETTE[0]
@@ -130,7 +130,7 @@ def _wins(landscape: Landscape, runs: dict[str, Trajectory]) -> Claim:
     told = ", ".join(f"{m:.3f} ± {e:.3f} ({n})" for m, e, n in zip(means, errors, runs))
     return Claim(
         f"In the end the trials stand {told} above the lowest loss.",
-        all(m - means[0] > 5 * (e + errors[0]) for m, e in zip(means[1:], errors[1:])),
+        all(m - means[0] > 4 * math.hypot(e, errors[0]) for m, e in zip(means[1:], errors[1:])),
     )
 
 
@@ -146,7 +146,7 @@ def _share(landscape: Landscape, runs: dict[str, Trajectory]) -> Claim:
     )
     return Claim(
         f"In the two lowest of {len(landscape.minima)} basins are {told}.",
-        all(shares[0] - s > 5 * (e + errors[0]) for s, e in zip(shares[1:], errors[1:])),
+        all(shares[0] - s > 4 * math.hypot(e, errors[0]) for s, e in zip(shares[1:], errors[1:])),
     )
 
 

@@ -27,7 +27,7 @@ RATE = 0.002
 LEVELS = (10.0, 40.0, 80.0)
 """Of the uniform noise in the gradient: smoothing radii 0.02, 0.08 and 0.16."""
 
-TRIALS, STEPS = 2000, 2500
+TRIALS, STEPS = 2000, 1600
 NEAR = 0.5
 COLOURS = (PALETTE[1], PALETTE[2], PALETTE[3])
 
@@ -128,7 +128,7 @@ def _spikes(landscape: Landscape) -> Claim:
         smooth = _smoothed(landscape, level)
         off = max(off, float((smooth.loss(y[:, None]) - known).abs().max()))
         left.append(f"{100 * abs(factor):.0f}%")
-        found = critical_points(smooth, domain=landscape.domain, starts=300)
+        found = critical_points(smooth, domain=landscape.domain, starts=150)
         minima.append(len(found.of_kind("minimum")))
     before = len(landscape.minima)
     return Claim(

@@ -157,7 +157,7 @@ EXHIBIT = Exhibit(
     "way it ends farther from the minimum than it began, and where the curve bends most, at the "
     "minimum itself, that happens first. So a large rate keeps descent out of the very place it "
     "points to, and the same effect keeps SGD out of sharp minima.",
-    "Which rate makes every step from every point end closer to 0? Read it off the curve, then compare "
-    "it with 2 divided by the largest curvature.",
+    "Up to which rate does every step end closer to 0? Read it off the curve: how does it compare with "
+    "2 divided by the largest curvature?",
     build,
 )
