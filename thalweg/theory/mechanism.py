@@ -11,6 +11,7 @@ from thalweg.errors import UsageError
 from thalweg.objective.base import Objective
 from thalweg.objective.noise import Noise, parse
 from thalweg.theory.basins import basins
+from thalweg.theory.bounding import constants_of
 from thalweg.theory.domain import Domain, read_domain, read_target
 from thalweg.theory.escape import thermal_diffusion
 
@@ -92,8 +93,6 @@ def mechanism(
     if not math.isfinite(variance):
         raise UsageError(f"noise must have a second moment for thermal activation, not {noise}")
     if one_point_convex is None:
-        from thalweg.theory.guarantee import constants_of
-
         known = constants_of(landscape, learning_rate, noise, place, box)
         one_point_convex = known.settled and known.convexity.value > 0
     diffusion = thermal_diffusion(learning_rate, variance)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from thalweg.objective.formula import Formula
 from thalweg.objective.noise import Noise
 from thalweg.theory.constants import Constant, Constants
@@ -27,6 +25,7 @@ from thalweg.theory.intervals import (
     power,
     widened,
 )
+from thalweg.theory.root import zero_of
 from thalweg.theory.waves import NotCoveredError, Waves, evaluator, expanded, smoothed
 
 __all__ = ["prove_waves"]
@@ -88,7 +87,7 @@ def prove_waves(
         return None
     tolerance = tolerance or (1e-3 if formula.dim == 1 else 1e-2)
     field = Field(waves, mean)
-    zero = _zero(field, target, domain)
+    zero = zero_of(field, target, domain)
     if zero is None:
         return None
     centre = tuple(float(z.mid()) for z in zero)
@@ -250,52 +249,6 @@ def _closed(field: Field, eta: Any, domain: Domain, window: Box) -> bool:
         return least
 
     return minimum(room, [window], most=4000, enough=0.0, hopeless=0.0).lower >= 0
-
-
-def _zero(field: Field, target: tuple[float, ...], domain: Domain) -> Balls | None:
-    """A ball with one zero of ∇g in it: Newton's method, then Krawczyk's operator proves it."""
-    point = np.array(target, dtype=float)
-    for _ in range(60):
-        slopes, bends = field.both([exact(p) for p in point.tolist()])
-        matrix = np.array([[float(b.mid()) for b in row] for row in bends])
-        value = np.array([float(s.mid()) for s in slopes])
-        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-300:
-            return None
-        step = np.linalg.solve(matrix, value)
-        point = point - step
-        if not np.isfinite(point).all():
-            return None
-        if np.abs(step).max() < 1e-15 * max(1.0, np.abs(point).max()):
-            break
-    far = np.linalg.norm(point - np.array(target)) > domain.size / 4
-    if far or not domain.holds(point.tolist()):
-        return None
-    return _krawczyk(field, point, domain)
-
-
-def _krawczyk(field: Field, point: np.ndarray, domain: Domain) -> Balls | None:
-    middle = [exact(p) for p in point.tolist()]
-    slopes, bends = field.both(middle)
-    inverse = np.linalg.inv(np.array([[float(b.mid()) for b in row] for row in bends]))
-    rough = [[exact(v) for v in row] for row in inverse.tolist()]
-    size = range(field.dim)
-    for share in (1e-13, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3):
-        half = share * domain.size
-        sides = tuple((p - half, p + half) for p in point.tolist())
-        box = _balls(sides)
-        turns = field.both(box)[1]
-        shift = [a - b for a, b in zip(box, middle)]
-        found = []
-        for i in size:
-            rest = exact(0)
-            for j in size:
-                product = sum((rough[i][k] * turns[k][j] for k in size), exact(0))
-                rest = rest + ((1 if i == j else 0) - product) * shift[j]
-            found.append(middle[i] - _dot(rough[i], slopes) + rest)
-        inside = all(low < below(z) and above(z) < high for z, (low, high) in zip(found, sides))
-        if inside and all(z.is_finite() for z in found):
-            return found
-    return None
 
 
 def _orthants(domain: Domain, centre: tuple[float, ...]) -> list[Box]:
