@@ -19,6 +19,7 @@ from thalweg.record.checkpoint import (
     write_checkpoint,
 )
 from thalweg.record.metrics import MetricsWriter, read_metrics
+from thalweg.record.sketchbook import Sketches, read_sketches
 from thalweg.record.weights import read_weights
 from thalweg.run.random_state import RandomState
 from thalweg.trajectory import Trajectory, environment
@@ -29,6 +30,7 @@ FORMAT = 1
 """Version of the layout; a folder of a newer one is refused."""
 
 RUN, METRICS, CHECKPOINTS = "run.toml", "metrics.jsonl", "checkpoints"
+SKETCHES = "sketches"
 STEP = re.compile(r"\.?step-(\d{8,})(\.replaced)?")
 
 
@@ -38,6 +40,7 @@ class RunFolder:
         run.toml                  format, name, task reference, seed, environment
         metrics.jsonl             what was seen, appended to
         checkpoints/step-00001000/{model.safetensors, optimizer.pt}
+        sketches/from-00000001.safetensors
         finding.json, report.html
 
     Everything is appended to or written under another name and renamed, so that killing the process
@@ -83,7 +86,7 @@ class RunFolder:
                 OSError is its ``__cause__``).
         """
         path = Path(path)
-        if any((path / part).exists() for part in (RUN, METRICS, CHECKPOINTS)):
+        if any((path / part).exists() for part in (RUN, METRICS, CHECKPOINTS, SKETCHES)):
             raise FolderError(f"folder {path} must hold no other run, but has a {RUN} or its files")
         content: dict[str, Any] = {"format": FORMAT, "name": name or path.resolve().name}
         if task_reference is not None:
@@ -242,6 +245,25 @@ class RunFolder:
         """Remove a checkpoint, if it is there. Raises OSError where it cannot be."""
         remove_checkpoint(self._at(step))
 
+    def read_weights(self, step: int) -> dict[str, torch.Tensor]:
+        """The tensors of the checkpoint at a step by name. Raises FolderError if none."""
+        return read_weights(self.checkpoint_path(step))
+
+    # Sketches -----------------------------------------------------------------------------------
+
+    @property
+    def sketches_path(self) -> Path:
+        """The folder of their segments."""
+        return self.path / SKETCHES
+
+    def sketches(self) -> Sketches | None:
+        """Parameters and gradients at some steps, whole or sketched; ``None`` where there are none.
+
+        Raises:
+            FolderError: a segment that cannot be read.
+        """
+        return read_sketches(self.sketches_path)
+
     def _at(self, step: int) -> Path:
         return self.path / CHECKPOINTS / f"step-{step:08d}"
 
@@ -249,7 +271,7 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> Path:
         """Write ``finding.json``, ``report.html`` or the like, whole or not at all."""
-        if Path(name).name != name or name in (RUN, METRICS, CHECKPOINTS):
+        if Path(name).name != name or name in (RUN, METRICS, CHECKPOINTS, SKETCHES):
             raise UsageError(f"name must be that of a file beside {RUN}, not {name!r}")
         _write_whole(self.path / name, text)
         return self.path / name
