@@ -43,7 +43,9 @@ def main() -> None:
         rows[name] = row(name, known[name])
         sys.stdout.write(rows[name] + "\n")
         body = "\n".join(rows[name] for name in sorted(rows))
-        PAGE.write_text(HEAD.format(rates=", ".join(f"{r:g}" for r in RATES)) + body + "\n")
+        left = ", ".join(sorted(known.keys() - rows.keys()))
+        rest = f"\nNot computed in the last run of the script: {left}.\n" if left else ""
+        PAGE.write_text(HEAD.format(rates=", ".join(f"{r:g}" for r in RATES)) + body + "\n" + rest)
 
 
 def row(name: str, landscape: Landscape) -> str:
@@ -66,7 +68,7 @@ def row(name: str, landscape: Landscape) -> str:
     else:
         text = (
             f"{best['excluded']} of {best['minima']} left behind at η = {best['learning_rate']:g}, "
-            f"{best['noise']}, with probability ≥ {best['probability']:.2g} ({best['status']})"
+            f"noise {best['noise']}, with probability ≥ {best['probability']:.2g} ({best['status']})"
         )
     return f"| {name} | {place.kind} | {shown} | {text} |"
 
