@@ -25,6 +25,7 @@ from thalweg.cli.demo import demo
 from thalweg.cli.diagnose import diagnose
 from thalweg.cli.figures import figures
 from thalweg.cli.guarantee import guarantee
+from thalweg.cli.path import path
 from thalweg.cli.race import race
 from thalweg.cli.run import run
 from thalweg.cli.terminal import Terminal
@@ -40,6 +41,7 @@ COMMANDS = {
     "critical": critical,
     "figures": figures,
     "guarantee": guarantee,
+    "path": path,
     "run": run,
 }
 """Each in a file of its name, with its docstring as help. They load torch when they are called."""
@@ -70,10 +72,10 @@ def program(arguments: Sequence[str], terminal: Terminal) -> App:
     )
     for name, command in COMMANDS.items():
         app.command(command, name=name)
-    path = _config(arguments)
-    if path is not None:
-        _check_tables(path)
-        app.config = Toml(path, must_exist=True)
+    config = _config(arguments)
+    if config is not None:
+        _check_tables(config)
+        app.config = Toml(config, must_exist=True)
     return app
 
 

@@ -6,6 +6,8 @@ from thalweg.measure.descent import Descent, descend_from
 from thalweg.measure.fit import constant_loss, overfit_one_batch
 from thalweg.measure.gradient_noise import GradientNoise, gradient_noise
 from thalweg.measure.layers import LayerReport, layers
+from thalweg.measure.path import path
+from thalweg.measure.recorded import path_of_run
 from thalweg.measure.signal import label_signal
 from thalweg.measure.steps import (
     LineDrop,
@@ -14,8 +16,10 @@ from thalweg.measure.steps import (
     loss_and_error,
     predicted_change,
 )
+from thalweg.measure.waypoint import Ball, RunPath, Spread, Waypoint, least_convexity
 
 __all__ = [
+    "Ball",
     "Classified",
     "Critical",
     "Descent",
@@ -24,7 +28,10 @@ __all__ = [
     "Lanczos",
     "LayerReport",
     "LineDrop",
+    "RunPath",
     "Scaled",
+    "Spread",
+    "Waypoint",
     "constant_loss",
     "critical_points",
     "descend_from",
@@ -34,7 +41,10 @@ __all__ = [
     "label_signal",
     "largest_drop",
     "layers",
+    "least_convexity",
     "loss_and_error",
     "overfit_one_batch",
+    "path",
+    "path_of_run",
     "predicted_change",
 ]

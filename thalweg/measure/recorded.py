@@ -1,0 +1,214 @@
+"""A run folder as a path: the weights of its checkpoints, its learning rates, where it ended."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from thalweg.errors import FolderError, ModelError, UsageError
+from thalweg.measure.path import path
+from thalweg.measure.waypoint import RunPath
+from thalweg.objective.examples import Examples, batch_length
+from thalweg.objective.placed import Placed, copied, unwrapped
+from thalweg.objective.supervised import Supervised
+from thalweg.record.folder import RunFolder
+from thalweg.run.view import OptimizerView
+from thalweg.task import Task
+from thalweg.trajectory import Trajectory
+
+__all__ = ["ENDS", "SavedPoints", "path_of_run"]
+
+ENDS = ("last", "average", "best")
+"""``last``: the last checkpoint. ``average``: the mean of those in the second half of the run.
+``best``: that of the lowest loss, held out where the task has such data."""
+
+EXAMPLES = 2048
+"""Measured on, unless more are asked for."""
+
+
+class SavedPoints(Mapping[int, Tensor]):
+    """The trainable parameters at a run's checkpoints, by step; each is read when asked for.
+
+    Args:
+        run: the folder.
+        model: of the shape that was trained; a copy of it takes the weights.
+        most: how many checkpoints at most: evenly chosen, the first and the last among them.
+    """
+
+    def __init__(self, run: RunFolder, model: nn.Module, most: int | None = None) -> None:
+        self._run = run
+        try:
+            self._model = copied(unwrapped(model))
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise ModelError(f"model must allow copy.deepcopy, but it fails: {error}") from error
+        self._placed = Placed(self._model, restore=False)
+        steps = run.checkpoints()
+        if most is not None and most < len(steps):
+            kept = np.linspace(0, len(steps) - 1, most).round().astype(int)
+            steps = [steps[place] for place in sorted(set(kept.tolist()))]
+        self._steps = steps
+
+    def __getitem__(self, step: int) -> Tensor:
+        if step not in self._steps:
+            raise KeyError(step)
+        self._run.load_checkpoint(step, self._model)
+        return self._placed.point()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._steps)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+
+def path_of_run(
+    run: RunFolder | Path | str,
+    task: Task,
+    *,
+    end: str = "last",
+    points: int | None = 25,
+    examples: int = EXAMPLES,
+    batches: int = 16,
+    smoothed: int = 8,
+    neighbours: int = 0,
+    radius: float = 0.5,
+    curvature: bool = True,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunPath:
+    """The path of a recorded run, from its checkpoints and its task.
+
+    The loss is that of the optimizer's own view: with its weight decay, and with batch statistics
+    where the model has them. Its learning rates are those recorded.
+
+    Args:
+        run: the folder that :func:`thalweg.watch` wrote.
+        task: model, loss, data and optimizer as they were trained; its weights play no part.
+        end: what x_T is: one of :data:`ENDS`.
+        points: checkpoints at most; ``None`` for all.
+        examples: measured on; of more a sample is drawn, and errors say what it leaves open.
+        batches, smoothed, neighbours, radius, curvature, seed, progress: as in
+            :func:`thalweg.measure.path.path`.
+
+    Raises:
+        UsageError: an ``end`` that is none of these; a run without two checkpoints, or whose
+            checkpoints do not fit the model.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    if end not in ENDS:
+        raise UsageError(f"end must be one of {', '.join(ENDS)}, not {end!r}")
+    for name, value, least in (("examples", examples, 1), ("points", points or 2, 2)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(f"{name} must be a whole number of {least} or more, not {value!r}")
+    saved = SavedPoints(folder, task.model, points)
+    if len(saved) < 2:
+        raise FolderError(
+            f"run {folder.path} must have two checkpoints at least to be a path, but has {len(saved)}"
+        )
+    objective, batch_size, notes = _objective(task, examples, seed)
+    target, name = _end(saved, objective, task, end)
+    metrics = folder.metrics()
+    found = path(
+        objective,
+        saved,
+        end=target,
+        end_name=name,
+        batch_size=batch_size,
+        rates=_rates(metrics, task),
+        batches=batches,
+        smoothed=smoothed,
+        neighbours=neighbours,
+        radius=radius,
+        curvature=curvature,
+        seed=seed,
+        progress=progress,
+    )
+    return replace(found, name=folder.name, notes=(*found.notes, *notes, *metrics.notes))
+
+
+def _objective(task: Task, examples: int, seed: int) -> tuple[Supervised, int, list[str]]:
+    everything = Examples.of(task.train)
+    batch_size = _batch_size(task, everything.population)
+    generator = torch.Generator().manual_seed(seed)
+    some = everything.subsample(max(examples, min(batch_size, 4 * examples)), generator)
+    noisy = any(isinstance(m, _BatchNorm) and m.training for m in task.model.modules())
+    objective = Supervised(
+        task.model,
+        task.loss,
+        some,
+        batch_loss=task.batch_loss,
+        mode="batch" if noisy else "eval",
+        chunk=min(batch_size, some.length) if noisy else None,
+        seed=seed,
+        unit=batch_size,
+    )
+    view = OptimizerView.of(task)
+    objective.decay = view.decay
+    notes = []
+    if some.length < everything.population:
+        notes.append(
+            f"measured on {some.length} of {everything.population} examples, drawn by seed {seed}: "
+            "the errors say what that leaves open"
+        )
+    if view.adaptive or view.momentum:
+        notes.append(
+            "the smoothed gradient and the ball are those of plain descent at the run's learning "
+            f"rate; its {type(task.optimizer).__name__} "
+            + ("scales each coordinate" if view.adaptive else f"has momentum {view.momentum:g}")
+        )
+    return objective, batch_size, notes
+
+
+def _batch_size(task: Task, population: int) -> int:
+    if isinstance(task.train, DataLoader):
+        size = task.train.batch_size or getattr(task.train.batch_sampler, "batch_size", None)
+        size = batch_length(next(iter(task.train))) if size is None else size
+    else:
+        size = task.batch_size or population
+    return min(int(size), population)
+
+
+def _end(
+    saved: SavedPoints, objective: Supervised, task: Task, end: str
+) -> tuple[Tensor | None, str]:
+    steps: Sequence[int] = tuple(saved)
+    if end == "last":
+        return None, f"the last checkpoint, of step {steps[-1]}"
+    if end == "average":
+        late = [step for step in steps if step >= steps[-1] / 2]
+        mean = saved[late[0]].double()
+        for count, step in enumerate(late[1:], start=2):
+            mean += (saved[step] - mean) / count
+        name = f"the average of the {len(late)} checkpoints from step {late[0]} on"
+        return mean.to(saved[late[0]]), name
+    judge, where = objective, "training data"
+    if task.test is not None:
+        judge, where = objective.on(task.test, decay=False), "held-out data"
+    losses = {step: judge.value(saved[step]) for step in steps}
+    finite = {step: loss for step, loss in losses.items() if math.isfinite(loss)}
+    if not finite:
+        raise UsageError("end must not be best for a run whose loss is finite at no checkpoint")
+    best = min(finite, key=lambda step: finite[step])
+    name = f"the checkpoint of the lowest loss on {where}, of step {best}"
+    return saved[best], name
+
+
+def _rates(metrics: Trajectory, task: Task) -> Callable[[int], float]:
+    """The learning rate of the step after one: recorded, or else the task's own."""
+    column = metrics["learning_rate"]
+    own: Any = task.optimizer.param_groups[0]["lr"] if task.optimizer.param_groups else math.nan
+
+    def rate(step: int) -> float:
+        if not len(column):
+            return float(own)
+        place = min(int(np.searchsorted(column.steps, step + 1)), len(column) - 1)
+        return float(column.values[place])
+
+    return rate
