@@ -24,11 +24,14 @@ __all__ = ["EXHIBIT"]
 EXAMPLES = 400
 RATE = 0.1
 TRIALS = 8
-SINGLE = 4000
+SINGLE = 2000
 """Single steps whose scatter is measured."""
 
 STEPS = {EXAMPLES: 250, 20: 250, 1: 1200}
 """How many steps each size of a batch takes."""
+
+SCATTERED = (1, 5, 20, 100, EXAMPLES)
+"""Batches of which single steps are taken."""
 
 NAMES = {EXAMPLES: "all 400", 20: "20", 1: "one"}
 COLOURS = {EXAMPLES: PALETTE[0], 20: PALETTE[2], 1: PALETTE[1]}
@@ -57,7 +60,7 @@ def build(seed: int) -> Drawn:
     """Logistic regression on the breast cancer data, from weights of zero."""
     objective = _objective(seed)
     runs = {batch: _run(objective, batch, seed) for batch in STEPS}
-    scatter = {batch: _scatter(objective, batch, seed) for batch in (EXAMPLES, 20, 1)}
+    scatter = {batch: _scatter(objective, batch, seed) for batch in SCATTERED}
     return Drawn(
         (
             Panel(
@@ -78,7 +81,7 @@ def build(seed: int) -> Drawn:
                 "batches-scatter",
                 "How far chance moves a single step",
                 f"Root mean square distance of {SINGLE} single steps from their mean, and what the size of "
-                "the batch makes of the scatter of one example.",
+                "the batch makes of that of one example.",
                 _scattered(scatter),
             ),
         ),
@@ -165,7 +168,7 @@ def _expected(batch: int, single: float) -> float:
 
 def _scattered(scatter: dict[int, float]) -> go.Figure:
     several = [b for b in sorted(scatter) if b < EXAMPLES]
-    sizes = np.geomspace(1, 399, 80)
+    sizes = np.geomspace(1, 380, 80)
     law = [_expected(float(size), scatter[1]) for size in sizes]  # pyright: ignore[reportArgumentType]
     figure = go.Figure(line(sizes, law, "√((n − B)/(B(n − 1)))", PALETTE[2]))
     figure.add_trace(
@@ -218,23 +221,27 @@ def _chance(runs: dict[int, _Run]) -> Claim:
 
 def _law(scatter: dict[int, float]) -> Claim:
     ratio, expected = scatter[1] / scatter[20], scatter[1] / _expected(20, scatter[1])
+    seen = {size: scatter[size] / _expected(size, scatter[1]) for size in (5, 20, 100)}
     return Claim(
         f"A single step with one example scatters {ratio:.2f} times as far as one with 20; that batches are "
         f"drawn without replacement from {EXAMPLES} makes it {expected:.2f}. With all of them the "
         f"scatter is {scatter[EXAMPLES]:.0e}.",
-        abs(ratio / expected - 1) < 0.06 and scatter[EXAMPLES] < 1e-6,
+        all(abs(each - 1) < 0.08 for each in seen.values()) and scatter[EXAMPLES] < 1e-6,
     )
 
 
 EXHIBIT = Exhibit(
     "batches",
     "All examples, a few, or one",
-    "The gradient over all examples is exact and dear. Over a batch of B examples it costs B/n as much and "
-    "is right on average, with a scatter that falls as one over √B. Far from the minimum the slopes of "
-    "the examples agree, and a cheap step does nearly as much as a dear one: so per example seen, small "
-    "batches are far ahead. Near the minimum the examples disagree, the noise takes over, and runs with "
-    "one example a step begin to jump about. How it looks against the clock depends on the machine, which "
-    "does twenty examples in hardly more time than one. That is why one trains on mini-batches.",
+    "The gradient over all examples is exact and dear. Over a batch of B examples it costs B/n "
+    "as much and is right on average, with a scatter that falls as one over √B. Far from the "
+    "minimum the slopes of the examples agree, and a cheap step does nearly as much as a dear "
+    "one: so per example seen, small batches are far ahead. Near the minimum the examples "
+    "disagree, the noise takes over, and runs with one example a step jump about. Against the "
+    "clock it depends on the machine and on the size of the data: with these few hundred "
+    "examples a step with all of them takes hardly longer than a step with one. With a million "
+    "it would, while twenty would still cost about as much as one; that is why one trains on "
+    "mini-batches.",
     "What should happen to the learning rate when the batch becomes four times as large, if a step is to "
     "scatter as far as before? And if a pass is to lead as far as before?",
     build,

@@ -27,15 +27,15 @@ from thalweg.trajectory import Trajectory
 
 __all__ = ["EXHIBIT"]
 
-SADDLE_RATE, WELL_RATE = 0.02, 0.08
+SADDLE_RATE, WELL_RATE = 0.02, 0.05
 NOISES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 BARRIERS = (0.5, 1.0, 1.5, 2.0, 2.5)
 """ΔF/D, by way of the noise."""
 
 PLAYED = 2.0
-TRIALS = 500
+TRIALS = 400
 BALLS = 40
-LONG = 5
+LONG = 4
 """Times the expected time that a run out of the well lasts."""
 
 SEEN, THEORY, LIMIT = PALETTE[0], PALETTE[2], PALETTE[1]

@@ -179,7 +179,7 @@ def _two_minima(landscape: Landscape) -> Claim:
     ratio = sharp.curvatures[0] / flat.curvatures[0]
     return Claim(
         f"The sharp minimum is {ratio:.0f} times as curved as the flat one, and deeper: its loss is "
-        f"{low:.2f} against {high:.2f}.",
+        f"−{-low:.2f} against −{-high:.2f}.",
         ratio > 10 and low < high - 0.05,
     )
 
@@ -240,12 +240,13 @@ EXHIBIT = Exhibit(
     "flat-minimum",
     "Noise prefers the flat minimum",
     "Two minima side by side, a flat one and a sharp one, which is a little deeper. Gradient "
-    "descent stays in whichever it starts in. With noise it depends on the strength. A step that "
-    "is small in the flat pit is large in the sharp one: its walls are a step or two apart, the "
-    "slope throws the trial from one to the other, and soon over the top. So there is a range of "
-    "noise that empties the sharp pit and leaves the flat one full. Below it nothing moves; far "
-    "above it trials are thrown about over both pits. Whether flat minima also generalise better "
-    "is another question, which this figure does not answer.",
+    "descent stays in whichever it starts in. With noise it depends on the strength. A step "
+    "that is small in the flat pit is large in the sharp one: its walls are a step or two "
+    "apart, the slope throws the trial from one to the other, and soon over the top. So there "
+    "is a range of noise that drives most trials out of the sharp pit while most of those in "
+    "the flat one stay. Below it nothing moves; far above it trials are thrown about over both "
+    "pits. Whether flat minima also generalise better is another question, which this figure "
+    "does not answer.",
     "Which end of the range would you move by making the flat pit twice as deep, and which by making the "
     "sharp one half as wide?",
     build,

@@ -150,7 +150,7 @@ def _slopes(total: FiniteSum) -> Claim:
     ]
     mean = abs(float(gradients_and_hessians(total, lowest)[0]))
     return Claim(
-        f"At the lowest minimum of the mean the slope of the mean is {mean:.0e}, while those of the "
+        f"At the lowest minimum of the mean the mean is level, while the slopes of the "
         f"examples are from {min(slopes):.2f} to {max(slopes):.2f} in size: they cancel.",
         mean < 1e-9 and min(slopes) > 1e-3,
     )

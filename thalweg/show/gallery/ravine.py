@@ -33,7 +33,7 @@ COLOURS = {"descent": PALETTE[1], "momentum": PALETTE[0], "Nesterov": PALETTE[2]
 def build(seed: int) -> Drawn:
     """The three methods, each at its best for the quadratic, in ravines ever narrower."""
     landscape = landscapes.quadratic((1.0, STEEP))
-    start = (-4.0, 0.8)
+    start = (-8.0, 0.5)
     paths = {
         name: _path(landscape, Plan(**settings, starts=start, steps=STEPS, points_every=1))
         for name, settings in _settings(STEEP).items()
@@ -109,7 +109,7 @@ def _steps_to_arrive(condition: float, name: str, seed: int) -> float:
 
 def _drawn(landscape: Landscape, paths: Mapping[str, np.ndarray]) -> go.Figure:
     figure = go.Figure(
-        contours(landscape, ((-4.4, 1.6), (-1.3, 1.3)), levels=24, highest=24.0, count=101)
+        contours(landscape, ((-8.8, 2.8), (-1.6, 1.6)), levels=24, highest=48.0, count=101)
     )
 
     def at(moment: int) -> list[go.Scatter]:
@@ -129,8 +129,8 @@ def _drawn(landscape: Landscape, paths: Mapping[str, np.ndarray]) -> go.Figure:
 def _distances(paths: Mapping[str, np.ndarray]) -> go.Figure:
     figure = go.Figure()
     for name, path in paths.items():
-        left = np.log10(np.linalg.norm(path, axis=1))
-        figure.add_trace(line(np.arange(STEPS + 1), 10**left, name, COLOURS[name]))
+        left = [float(f"{distance:.4g}") for distance in np.linalg.norm(path, axis=1)]
+        figure.add_trace(line(np.arange(STEPS + 1), left, name, COLOURS[name]).update(y=left))
     styled(figure, "step", "distance to the minimum", height=320)
     return figure.update_yaxes(type="log", tickformat="", exponentformat="power", dtick=1)
 

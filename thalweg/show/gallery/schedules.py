@@ -62,7 +62,8 @@ def build(seed: int) -> Drawn:
             Panel(
                 "schedules-rates",
                 "The rate over a run",
-                f"Each over {STEPS} steps; the grid line at the top of each is a rate of {RATE:g}.",
+                f"Each over {STEPS} steps; the grid line at the top of each is a rate of {RATE:g}. "
+                "What torch calls linear warms up unless told otherwise.",
                 _rates(runs),
             ),
             Panel(
@@ -125,8 +126,7 @@ def _rates(runs: dict[str, _Run]) -> go.Figure:
 def _distances(runs: dict[str, _Run]) -> go.Figure:
     figure = go.Figure()
     for name, colour in SHOWN.items():
-        logs = np.log10(runs[name].distances)
-        figure.add_trace(line(np.arange(STEPS + 1), 10**logs, name, colour, width=1.7))
+        figure.add_trace(line(np.arange(STEPS + 1), runs[name].distances, name, colour, width=1.7))
     styled(figure, "step", "distance", height=360)
     return figure.update_yaxes(type="log", tickvals=[0.01, 0.03, 0.1, 0.3, 1, 3, 10])
 
@@ -162,7 +162,7 @@ def _ends(runs: dict[str, _Run]) -> go.Figure:
     )
     styled(figure, "distance at the end", "", height=420)
     figure.update_yaxes(nticks=len(order), tickmode="linear")
-    return figure.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1])
+    return figure.update_xaxes(type="log", tickvals=[0.05, 0.07, 0.1, 0.15, 0.2, 0.3])
 
 
 def _theory(runs: dict[str, _Run]) -> Claim:

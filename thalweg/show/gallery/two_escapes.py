@@ -224,7 +224,7 @@ def _stationary(spiky: Landscape, seed: int) -> Claim:
     low, high = near.interval
     return Claim(
         f"At η = {rate:g} and noise up to {noise.a:g} the smoothed function is not one-point convex "
-        f"(c = {c.value:.0f}), and no theorem of smoothing speaks; {100 * near.value:.1f}% "
+        f"(c = −{-c.value:.0f}), and no theorem of smoothing speaks; {100 * near.value:.1f}% "
         f"of the trials end within 1 of the centre all the same ({100 * low:.1f}% to {100 * high:.1f}%), "
         f"as e to the minus f/D foretells: {100 * expected:.1f}%.",
         c.value < 0 and abs(near.value - expected) < 0.004,
