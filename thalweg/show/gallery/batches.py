@@ -23,7 +23,7 @@ __all__ = ["EXHIBIT"]
 
 EXAMPLES = 400
 RATE = 0.1
-TRIALS = 8
+TRIALS = 6
 SINGLE = 2000
 """Single steps whose scatter is measured."""
 
@@ -109,7 +109,7 @@ def _run(objective: Supervised, batch: int, seed: int) -> _Run:
         batch=_batch(batch),
         steps=STEPS[batch],
         trials=TRIALS,
-        points_every=1 if batch == EXAMPLES else max(1, STEPS[batch] // 200),
+        points_every=1 if batch == EXAMPLES else max(1, STEPS[batch] // 120),
         seed=seed,
     )
     began = perf_counter()

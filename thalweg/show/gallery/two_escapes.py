@@ -33,7 +33,7 @@ SMALL, LARGE = RATES[0], RATES[-1]
 START, ARRIVED = 2.0, 0.5
 TRIALS = 300
 BALLS = 30
-LONG = 5
+LONG = 4
 """Times the thermal time that a run lasts."""
 
 THERMAL, SMOOTH = PALETTE[1], PALETTE[2]
@@ -117,7 +117,7 @@ def _arrival(spiky: Landscape, rate: float, seed: int) -> _Arrival:
 def _smoothed_time(spiky: Landscape, rate: float) -> float:
     """Of descent without noise on the loss smoothed by the step's noise; infinite if it gets stuck."""
     smoothed = Smoothed(spiky, _noise(rate).scaled(rate))
-    plan = Plan(learning_rate=rate, starts=(START,), steps=int(10 / rate))
+    plan = Plan(learning_rate=rate, starts=(START,), steps=int(5 / rate))
     arrived = ExitTime.of_interval(ARRIVED, math.inf)
     (step,) = descend(smoothed, plan, statistics=(arrived,)).end["exit_time"]
     return rate * float(step) if step >= 0 else math.inf
@@ -178,7 +178,7 @@ def _times(arrivals: list[_Arrival], thermal: float, smooth: float) -> go.Figure
 def _without_noise(spiky: Landscape) -> Claim:
     moved = []
     for rate in (SMALL, LARGE):
-        plan = Plan(learning_rate=rate, starts=(START,), steps=2000, points_every=1)
+        plan = Plan(learning_rate=rate, starts=(START,), steps=500, points_every=1)
         path = descend(spiky, plan)["points"].values[:, 0, 0]
         moved.append(float(abs(path - START).max()))
     return Claim(
@@ -211,7 +211,7 @@ def _smoothing(arrival: _Arrival, thermal: float, smooth: float) -> Claim:
 
 def _stationary(spiky: Landscape, seed: int) -> Claim:
     """The example of noise so small that smoothing explains nothing."""
-    rate, noise, trials = 0.002, Uniform(25.0), 2000
+    rate, noise, trials = 0.002, Uniform(25.0), 1000
     plan = Plan(
         learning_rate=rate, noise=noise, starts="uniform:-3:3", steps=3000, trials=trials, seed=seed
     )
@@ -227,7 +227,7 @@ def _stationary(spiky: Landscape, seed: int) -> Claim:
         f"(c = −{-c.value:.0f}), and no theorem of smoothing speaks; {100 * near.value:.1f}% "
         f"of the trials end within 1 of the centre all the same ({100 * low:.1f}% to {100 * high:.1f}%), "
         f"as e to the minus f/D foretells: {100 * expected:.1f}%.",
-        c.value < 0 and abs(near.value - expected) < 0.004,
+        c.value < 0 and abs(near.value - expected) < 0.006,
     )
 
 

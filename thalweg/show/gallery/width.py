@@ -66,8 +66,8 @@ def build(seed: int) -> Drawn:
             Panel(
                 "width-fits",
                 "What a poor minimum looks like",
-                f"Restarts of width {WIDTHS[0]} that ended poorly, and the best one. A unit makes a kink; where "
-                "the kink has left the data, or the unit is off on all of them, nothing calls it back.",
+                f"Restarts of width {WIDTHS[0]} that ended poorly, and the best one. A unit makes a kink; "
+                "where the kink has left the data, or the unit is off on all of them, nothing calls it back.",
                 _fits(ends[0], data),
             ),
         ),
