@@ -3,6 +3,7 @@
 from thalweg.measure.critical import Classified, Critical, critical_points
 from thalweg.measure.curvature import Eigenvalues, Lanczos, Scaled, extreme_eigenvalues
 from thalweg.measure.descent import Descent, descend_from
+from thalweg.measure.examples import PerExample, per_example
 from thalweg.measure.fit import constant_loss, overfit_one_batch
 from thalweg.measure.gradient_noise import GradientNoise, gradient_noise
 from thalweg.measure.layers import LayerReport, layers
@@ -28,6 +29,7 @@ __all__ = [
     "Lanczos",
     "LayerReport",
     "LineDrop",
+    "PerExample",
     "RunPath",
     "Scaled",
     "Spread",
@@ -46,5 +48,6 @@ __all__ = [
     "overfit_one_batch",
     "path",
     "path_of_run",
+    "per_example",
     "predicted_change",
 ]
