@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from thalweg.errors import FolderError, ModelError, UsageError
 from thalweg.record import recorder as recorder_module
+from thalweg.record import saving
 from thalweg.record.folder import RunFolder
-from thalweg.record.looks import Pace
+from thalweg.record.pace import Pace
 from thalweg.record.recorder import Recorder, watch
 from thalweg.trajectory import Trajectory
 
@@ -448,7 +449,7 @@ def test_a_rolling_checkpoint_replaces_the_one_before(
     optimizer: torch.optim.Optimizer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recorder_module, "ROLLING_SECONDS", 0.0)
+    monkeypatch.setattr(saving, "ROLLING_SECONDS", 0.0)
     recorder = watch(model, optimizer, folder=tmp_path / "run", overhead=ALWAYS)
     train(model, optimizer, 14, recorder)
     run = RunFolder.open(tmp_path / "run")

@@ -8,7 +8,7 @@ import torch
 from thalweg.errors import FolderError
 from thalweg.record.folder import RunFolder
 from thalweg.record.sketch import FoldSketch
-from thalweg.record.sketchbook import SketchBook, read_sketches
+from thalweg.record.sketchbook import SketchBook, cut_sketches, read_sketches
 
 DIM = 6
 
@@ -40,7 +40,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [0, 1, 3, 4, 9])
 def test_a_resumed_run_forgets_what_came_after(tmp_path: Path, step: int) -> None:
     write(tmp_path, [0, 1, 2], [4, 8])
-    book(tmp_path).cut(step)
+    cut_sketches(tmp_path, step)
     seen = read_sketches(tmp_path)
     assert seen is not None
     assert seen.steps.tolist() == [s for s in (0, 1, 2, 4, 8) if s <= step]

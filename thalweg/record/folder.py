@@ -19,7 +19,7 @@ from thalweg.record.checkpoint import (
     write_checkpoint,
 )
 from thalweg.record.metrics import MetricsWriter, read_metrics
-from thalweg.record.sketchbook import Sketches, read_sketches
+from thalweg.record.sketchbook import Sketches, cut_sketches, read_sketches
 from thalweg.record.weights import read_weights
 from thalweg.run.random_state import RandomState
 from thalweg.trajectory import Trajectory, environment
@@ -263,6 +263,10 @@ class RunFolder:
             FolderError: a segment that cannot be read.
         """
         return read_sketches(self.sketches_path)
+
+    def cut_sketches(self, step: int) -> None:
+        """Forget those after ``step``."""
+        cut_sketches(self.sketches_path, step)
 
     def _at(self, step: int) -> Path:
         return self.path / CHECKPOINTS / f"step-{step:08d}"

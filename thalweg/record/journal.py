@@ -1,9 +1,11 @@
 """The journal of a watched training: fetched in blocks, kept in memory, written to a folder."""
 
+import contextlib
+import math
 import time
 import warnings
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,9 @@ import torch
 from torch import Tensor
 
 from thalweg.record.folder import RunFolder
-from thalweg.record.looks import Look
 from thalweg.trajectory import Column, Trajectory, environment, merge
 
-__all__ = ["Journal"]
+__all__ = ["BLOCK", "Journal", "warn"]
 
 BLOCK, BLOCK_SECONDS = 256, 1.0
 """Losses are fetched from the device and written in blocks of so many steps or seconds."""
@@ -26,6 +27,7 @@ class Journal:
 
     Attributes:
         folder: where it is written; ``None`` where there is none, or no longer one.
+        flush_at: time from which what is new is to be fetched, however little it is.
     """
 
     def __init__(self, folder: RunFolder | None = None, resumed_at: int = 0) -> None:
@@ -33,44 +35,41 @@ class Journal:
         self._first = resumed_at + 1
         self._new: list[tuple[Tensor | float, Tensor | float]] = []
         self._losses, self._rates = array("d"), array("d")
-        self._norms: dict[int, float] = {}
-        self._accumulates: dict[int, float] = {}
+        self._seen: dict[str, dict[int, float]] = {}
         self._before = Trajectory()
-        self._flush_at = time.perf_counter() + BLOCK_SECONDS
+        self.flush_at = time.perf_counter() + BLOCK_SECONDS
         if folder is not None and resumed_at:
             self._before = folder.metrics().until(resumed_at)
 
-    def add(self, loss: Tensor | float, rate: Tensor | float) -> None:
-        """Add a step, without fetching anything from the device."""
+    def add(self, loss: Tensor | float, rate: Tensor | float) -> int:
+        """Add a step, without fetching anything from the device; how many are not yet fetched."""
         self._new.append((loss, rate))
+        return len(self._new)
 
-    def is_full(self, now: float) -> bool:
-        """Whether it is time to :meth:`flush`."""
-        return len(self._new) >= BLOCK or now >= self._flush_at
+    def loss_at(self, step: int) -> float:
+        """The loss of a step that was fetched; NaN where there is none."""
+        at = step - self._first
+        return self._losses[at] if 0 <= at < len(self._losses) else math.nan
 
-    def flush(self, looks: Sequence[Look] = ()) -> None:
+    def flush(self, looks: Sequence[tuple[int, Mapping[str, float]]] = ()) -> None:
         """Fetch what is new, keep it, and append it to the folder."""
         new, self._new = self._new, []
-        self._flush_at = time.perf_counter() + BLOCK_SECONDS
+        self.flush_at = time.perf_counter() + BLOCK_SECONDS
         losses = _numbers([loss for loss, _ in new])
         rates = _numbers([rate for _, rate in new])
-        norms = _numbers([look.gradient_norm for look in looks])
         first = self._first + len(self._losses)
-        steps = list(range(first, first + len(losses)))
+        steps = range(first, first + len(losses))
         self._losses.extend(losses)
         self._rates.extend(rates)
-        self._norms.update((look.step, norm) for look, norm in zip(looks, norms))
-        told = {
-            look.step: float(look.accumulates) for look in looks if look.accumulates is not None
-        }
-        self._accumulates.update(told)
+        for step, numbers in looks:
+            for name, value in numbers.items():
+                self._seen.setdefault(name, {})[step] = value
 
         def write(folder: RunFolder) -> None:
             if steps:
                 folder.append_block(steps, {"loss": losses, "learning_rate": rates})
-            for look, norm in zip(looks, norms):
-                fact = {"gradients_accumulate": told[look.step]} if look.step in told else {}
-                folder.append_block(look.step, {"gradient_norm": norm, **fact})
+            for step, numbers in looks:
+                folder.append_block(step, numbers)
 
         self.write(write)
 
@@ -80,8 +79,7 @@ class Journal:
         columns = {
             "loss": Column(steps, np.array(self._losses)),
             "learning_rate": Column(steps, np.array(self._rates)),
-            "gradient_norm": _column(self._norms),
-            "gradients_accumulate": _column(self._accumulates),
+            **{name: _column(values) for name, values in self._seen.items()},
         }
         seen = {name: column for name, column in columns.items() if len(column)}
         return merge(self._before, Trajectory(seen, environment=environment()))
@@ -115,7 +113,9 @@ def _column(values: dict[int, float]) -> Column:
 
 def _numbers(values: list[Any]) -> list[float]:
     """The values as numbers, those on one device fetched together."""
-    alike = len({(v.device, v.dtype) if isinstance(v, Tensor) else None for v in values}) == 1
-    if alike and isinstance(values[0], Tensor):
-        return torch.stack([v.reshape(()) for v in values]).double().tolist()
+    if all(type(value) is float for value in values):
+        return values
+    if all(isinstance(value, Tensor) for value in values):
+        with contextlib.suppress(RuntimeError):  # of unlike shape, kind or device: one by one
+            return torch.stack(values).double().reshape(-1).tolist()
     return [float(value) for value in values]

@@ -1,104 +1,235 @@
-"""Looks at the gradients between a training's steps, as often as a budget allows."""
+"""Looks at gradients and weights between a training's steps, as often as a budget allows."""
 
-import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from thalweg.errors import UsageError
+from thalweg.record.micro_batches import MicroBatches
+from thalweg.record.pace import Pace
 from thalweg.record.pile_up import PileUp
+from thalweg.record.sketching import Sketching
 
-__all__ = ["Look", "Looks", "Pace"]
+__all__ = ["Look", "Looks", "numbers_of"]
 
-OWN_CLOCK = 0.3
-"""Part of the budget that the recorder's own clock may show: inside a training a look finds cold
-caches and leaves them cold, and costs two to three times what the clock around it sees."""
-
-
-class Pace:
-    """Keeps one kind of work to a share of the time.
-
-    After work that took a cost, the next comes no sooner than cost/share later, so that a pause of
-    the training saves nothing up for later.
-    """
-
-    def __init__(self, overhead: float) -> None:
-        self.share = OWN_CLOCK * overhead
-        self._next = 0.0 if overhead else math.inf
-
-    def is_due(self, now: float) -> bool:
-        """Whether the work may be done now."""
-        return now >= self._next
-
-    def took(self, cost: float, end: float) -> None:
-        """Say what the work cost and when it ended, in seconds."""
-        self._next = end + cost / self.share if self.share else math.inf
+Number = Tensor | float
 
 
 class Look(NamedTuple):
-    """What was seen right after an update."""
+    """What was seen right after an update: scalars by name, and by layer the norms of what the
+    update added and of the weights, shape ``(2, parameters)``."""
 
     step: int
-    gradient_norm: Tensor | float
-    accumulates: bool | None
+    numbers: dict[str, Number]
+    norms: Tensor | None = None
 
 
 class Looks:
     """Looks at pairs of consecutive updates of an optimizer, by a hook after its step.
 
+    One pair compares the gradients (their product estimates ‖∇f‖²), the next the weights (what an
+    update adds), so that one copy of the parameters is kept at most.
+
     Attributes:
         rate: learning rate of the last update, of the first parameter group; ``None`` before any.
         new: the looks since they were last taken away.
+        layers: names of the modules that hold parameters.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, overhead: float) -> None:
-        self.rate: Tensor | float | None = None
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer,
+        pace: Pace,
+        *,
+        sketching: Sketching | None = None,
+        accumulates: bool = True,
+    ) -> None:
+        self.rate: Number | None = None
         self.new: list[Look] = []
-        self._optimizer = optimizer
-        self._pace = Pace(overhead)
+        self.sketching = sketching
+        self._names, self._parameters = list(parameters), list(parameters.values())
+        self._shapes = [p.shape for p in self._parameters]
+        self._optimizer, self._pace = optimizer, pace
         self._pile_up = PileUp()
-        self._second = False
+        self._micro = MicroBatches() if accumulates else None
+        self._in_parts = False
+        self._open = ""
+        self._held: list[Tensor] = []
+        self._compares = "weights"
+        self._sketched = False
         self._cost = 0.0
         self._recorder: Any = None
         self._hook: Any = None
+        layers = [name.rpartition(".")[0] or name for name in self._names]
+        self.layers = list(dict.fromkeys(layers))
+        self._layer_of = torch.tensor([self.layers.index(layer) for layer in layers])
 
     def attach(self, recorder: Any) -> None:
         """Start; ``recorder.step_of_update()`` tells the number of the step that an update is of."""
         self._recorder = recorder
         self._hook = self._optimizer.register_step_post_hook(self._after_update)
+        if self.sketching is not None:
+            self._pair("weights", recorder.steps)
 
     def detach(self) -> None:
         """Stop."""
         if self._hook is not None:
             self._hook.remove()
         self._pile_up.stop()
+        if self._micro is not None:
+            self._micro.stop()
 
-    def rate_now(self) -> Tensor | float:
+    def last_point(self, step: int) -> None:
+        """Sketch where the run ended."""
+        sketching = self.sketching
+        if sketching is not None and sketching.last != step and not sketching.is_full:
+            with torch.no_grad():
+                sketching.point(step)
+
+    def rate_now(self) -> Number:
         """The learning rate as the optimizer has it."""
         rate = self._optimizer.param_groups[0]["lr"]
         return rate.detach().clone() if isinstance(rate, Tensor) else rate
 
+    def layer_ratios(self, norms: Tensor) -> dict[str, float]:
+        """‖Δw‖/‖w‖ of each layer from the norms of its parameters; NaN for weights of 0."""
+        squares = torch.zeros(2, len(self.layers), dtype=torch.float64)
+        squares.index_add_(1, self._layer_of, norms.double().square())
+        ratios = (squares[0] / squares[1].where(squares[1] > 0, torch.nan)).sqrt()
+        return dict(zip(self.layers, ratios.tolist()))
+
+    def check_shapes(self) -> None:
+        """UsageError where a parameter has another shape than at the start."""
+        for name, parameter, shape in zip(self._names, self._parameters, self._shapes):
+            if parameter.shape != shape:
+                raise UsageError(
+                    f"model must keep the shapes it is watched with, but {name} went from "
+                    f"{tuple(shape)} to {tuple(parameter.shape)}: close this recorder and begin "
+                    "another run"
+                )
+
     def _after_update(self, *_: Any) -> None:
-        step = self._recorder.step_of_update()
-        self.rate = self.rate_now()
+        recorder = self._recorder
+        recorder.updated()
+        rate = self._optimizer.param_groups[0]["lr"]
+        self.rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
         begin = time.perf_counter()
-        if not self._second and not self._pace.is_due(begin):
+        if not self._open and (begin < self._pace.next or recorder.saves_first(begin)):
             return
         with torch.no_grad():
-            self._look(step)
+            self._look(recorder.step_of_update())
         end = time.perf_counter()
-        self._cost = end - begin + (self._cost if self._second else 0.0)
-        self._pace.took(self._cost, end)
-        self._second = not self._second
+        self._cost += end - begin
+        if not self._open:
+            self._pace.took(self._cost, end)
+            self._cost = 0.0
 
     def _look(self, step: int) -> None:
-        accumulates = self._pile_up.verdict() if self._second else None
-        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if gradients:
-            dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-            norm = torch.nn.utils.get_total_norm(dense)
-            self.new.append(Look(step, norm, accumulates))
-        if not self._second:
-            self._pile_up.watch(parameters)
+        numbers, gradients = self._gradient_norm()
+        norms = None
+        if self._open:
+            fact = self._pile_up.verdict()
+            if fact is not None:
+                numbers["gradients_accumulate"] = float(fact)
+            self._in_parts = self._pile_up.passes > 1 and not fact
+            if self._open == "gradients":
+                numbers |= self._gradient_product(gradients, numbers)
+            else:
+                norms = self._weight_norms(numbers)
+                if self._sketched and self.sketching is not None:
+                    self.sketching.gradient(step, self._scale())
+            self._open, self._sketched = "", False
+        else:
+            self.check_shapes()
+            wanted = self.sketching is not None and self.sketching.wants(step)
+            both = {"weights": "gradients", "gradients": "weights"}
+            self._pair("weights" if wanted else both[self._compares], step)
+        if numbers:
+            self.new.append(Look(step, numbers, norms))
+
+    def _pair(self, compares: str, step: int) -> None:
+        """Begin a pair: keep what the next look compares with."""
+        self._open = self._compares = compares
+        if not self._held:
+            self._held = [torch.empty_like(p) for p in self._parameters]
+        if compares == "weights":
+            torch._foreach_copy_(self._held, self._parameters)
+            sketching = self.sketching
+            if sketching is not None and sketching.wants(step) and not sketching.is_full:
+                sketching.point(step)
+                self._sketched = True
+                if sketching.is_full:
+                    self._recorder.flush_soon()
+        elif self._in_parts and self._micro is not None:
+            self._micro.watch(self._parameters)
+        else:
+            for held, parameter in zip(self._held, self._parameters):
+                if parameter.grad is None or parameter.grad.is_sparse:
+                    held.zero_()
+                else:
+                    held.copy_(parameter.grad)
+            scale = self._scale()
+            if scale is not None:
+                torch._foreach_div_(self._held, scale)
+        self._pile_up.watch(self._parameters)
+
+    def _gradient_norm(self) -> tuple[dict[str, Number], list[Tensor | None]]:
+        gradients = [p.grad for p in self._parameters]
+        seen = [g.coalesce().values() if g.is_sparse else g for g in gradients if g is not None]
+        if not seen:
+            return {}, gradients
+        norm = torch.nn.utils.get_total_norm(seen)
+        scale = self._scale()
+        return {"gradient_norm": norm if scale is None else norm / scale}, gradients
+
+    def _gradient_product(
+        self, gradients: Sequence[Tensor | None], numbers: Mapping[str, Number]
+    ) -> dict[str, Number]:
+        """The estimate of ‖∇f‖², from micro-batches or from the update before."""
+        if self._in_parts and self._micro is not None:
+            told = self._micro.share()
+            if told is None or "gradient_norm" not in numbers:
+                return {}
+            m, share = told
+            return {"gradient_product": share * numbers["gradient_norm"] ** 2, "micro_batches": m}
+        pairs = [(h, g) for h, g in zip(self._held, gradients) if g is not None and not g.is_sparse]
+        if not pairs:
+            return {}
+        products = [torch.dot(h.flatten(), g.flatten()).float() for h, g in pairs]
+        product = torch.stack([p.to(products[0]) for p in products]).sum()
+        scale = self._scale()
+        return {"gradient_product": product if scale is None else product / scale}
+
+    def _weight_norms(self, numbers: dict[str, Number]) -> Tensor:
+        weights = [p.detach() for p in self._parameters]
+        torch._foreach_sub_(self._held, weights)
+        each = [*torch._foreach_norm(self._held), *torch._foreach_norm(weights)]
+        norms = torch.stack([norm.to(each[0]) for norm in each]).view(2, -1)
+        numbers["update_norm"], numbers["parameter_norm"] = torch.linalg.vector_norm(norms, dim=1)
+        return norms
+
+    def _scale(self) -> Tensor | None:
+        """What a GradScaler has left to a fused optimizer to divide by."""
+        return getattr(self._optimizer, "grad_scale", None)
+
+
+def numbers_of(looks: Sequence[Look], of: Looks) -> list[tuple[int, dict[str, float]]]:
+    """Steps and numbers of looks, those on one device fetched together."""
+    values = [value for look in looks for value in look.numbers.values()]
+    tensors = [value.float().reshape(()) for value in values if isinstance(value, Tensor)]
+    fetched = iter(torch.stack(tensors).double().tolist() if tensors else ())
+    result = []
+    for look in looks:
+        row = {
+            name: next(fetched) if isinstance(value, Tensor) else float(value)
+            for name, value in look.numbers.items()
+        }
+        if look.norms is not None:
+            ratios = of.layer_ratios(look.norms.cpu())
+            row |= {f"update_ratio/{layer}": ratio for layer, ratio in ratios.items()}
+        result.append((look.step, row))
+    return result

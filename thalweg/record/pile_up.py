@@ -33,6 +33,9 @@ class PileUp:
     pass, zeroing between passes that belong to other losses (a discriminator's, say),
     ``torch.autograd.grad``, gradients assigned by hand, or gradients decayed on purpose. Only hooks
     that read are set, on one parameter, and only between the two calls.
+
+    Attributes:
+        passes: backward passes of the interval that was judged last.
     """
 
     def __init__(self) -> None:
@@ -40,6 +43,7 @@ class PileUp:
         self._hooks: list[Any] = []
         self._found: _Base | None = None
         self._base: _Base | None = None
+        self._count = self.passes = 0
 
     def watch(self, parameters: Iterable[Tensor]) -> None:
         """Choose a parameter whose gradient is finite and not zero, and follow it from here on."""
@@ -55,6 +59,7 @@ class PileUp:
 
         def after(_: Tensor) -> None:
             # Only here is it sure that the pass has added into .grad.
+            self._count += 1
             if self._base is None or self._found is _Base.CLEARED:
                 self._base = self._found
 
@@ -63,7 +68,7 @@ class PileUp:
 
     def verdict(self) -> bool | None:
         """Whether it piled up; ``None`` where nothing was followed or no pass was seen."""
-        base = self._base
+        base, self.passes = self._base, self._count
         self.stop()
         return None if base is None else base is _Base.USED
 
@@ -72,6 +77,7 @@ class PileUp:
         for hook in self._hooks:
             hook.remove()
         self._hooks, self._kept, self._found, self._base = [], None, None, None
+        self._count = 0
 
 
 def _small_with_gradient(parameters: Iterable[Tensor]) -> Tensor | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from thalweg.errors import FolderError
 from thalweg.record.sketch import FoldSketch
 
-__all__ = ["SketchBook", "Sketches", "read_sketches"]
+__all__ = ["SketchBook", "Sketches", "cut_sketches", "read_sketches"]
 
 SEGMENT = re.compile(r"from-(\d{8,})\.safetensors")
 COLUMNS = ("steps", "losses", "parameters", "gradients")
@@ -92,37 +92,13 @@ class SketchBook:
         self, steps: Sequence[int], parameters: Tensor, gradients: Tensor, losses: Sequence[float]
     ) -> None:
         """Write rows of increasing steps, all above those that are there, as one more segment."""
-        self._write(
-            {
-                "steps": torch.tensor(steps, dtype=torch.int64),
-                "losses": torch.tensor(losses, dtype=torch.float64),
-                "parameters": parameters.detach().cpu().contiguous(),
-                "gradients": gradients.detach().cpu().contiguous(),
-            }
-        )
-
-    def cut(self, step: int) -> None:
-        """Forget the rows above ``step``, from which the run goes on."""
-        for first, file in reversed(_segments(self.path)):
-            if first > step:
-                file.unlink()
-                continue
-            rows, _ = _read(file)
-            kept = int((rows["steps"] <= step).sum())
-            if kept < len(rows["steps"]):
-                self._write({name: rows[name][:kept].contiguous() for name in COLUMNS})
-
-    def _write(self, rows: dict[str, Tensor]) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        target = self.path / f"from-{int(rows['steps'][0]):08d}.safetensors"
-        building = target.with_name(f".{target.name}.building")
-        try:
-            save_file(rows, building, metadata=self._metadata)
-            os.replace(building, target)
-        except SafetensorError as error:
-            raise OSError(f"{target} cannot be written: {error}") from error
-        finally:
-            building.unlink(missing_ok=True)
+        rows = {
+            "steps": torch.tensor(steps, dtype=torch.int64),
+            "losses": torch.tensor(losses, dtype=torch.float64),
+            "parameters": parameters.detach().cpu().contiguous(),
+            "gradients": gradients.detach().cpu().contiguous(),
+        }
+        _write(self.path, rows, self._metadata)
 
 
 def read_sketches(path: Path) -> Sketches | None:
@@ -147,6 +123,36 @@ def read_sketches(path: Path) -> Sketches | None:
         rows["gradients"],
         rows["losses"].numpy(),
     )
+
+
+def cut_sketches(path: Path, step: int) -> None:
+    """Forget the rows above ``step``, from which the run goes on.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    for first, file in reversed(_segments(path)):
+        if first > step:
+            file.unlink()
+            continue
+        rows, metadata = _read(file)
+        kept = int((rows["steps"] <= step).sum())
+        if kept < len(rows["steps"]):
+            whole = {name: rows[name][:kept].clone() for name in COLUMNS}
+            _write(path, whole, metadata)
+
+
+def _write(path: Path, rows: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    target = path / f"from-{int(rows['steps'][0]):08d}.safetensors"
+    building = target.with_name(f".{target.name}.building")
+    try:
+        save_file(rows, building, metadata=metadata)
+        os.replace(building, target)
+    except SafetensorError as error:
+        raise OSError(f"{target} cannot be written: {error}") from error
+    finally:
+        building.unlink(missing_ok=True)
 
 
 def _segments(path: Path) -> list[tuple[int, Path]]:

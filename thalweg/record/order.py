@@ -1,0 +1,37 @@
+"""Whether a loop tells a step's loss before the optimizer's update or after it."""
+
+__all__ = ["Order"]
+
+
+class Order:
+    """Learns from the first calls whether a step's loss is told before its update.
+
+    A loop that begins with an update tells losses after it. Where losses came first, updates may
+    still come first in the loop: gradients may be accumulated, or a GradScaler may have skipped an
+    update. Then fewer losses come before the first update than between it and the second.
+
+    Attributes:
+        step_comes_first: the loss is told before the update of its step.
+        settled: that is sure.
+    """
+
+    def __init__(self) -> None:
+        self.step_comes_first = self.settled = False
+        self._losses = self._before_first = 0
+        self._updates = 0
+
+    def stepped(self) -> None:
+        """A loss was told."""
+        self._losses += 1
+        self.step_comes_first = self._updates == 0 or self.step_comes_first
+
+    def updated(self) -> None:
+        """An update was made."""
+        self._updates += 1
+        if self._updates == 1:
+            self._before_first = self._losses
+            self.settled = self._losses == 0
+        else:
+            self.step_comes_first = self._losses == self._before_first
+            self.settled = True
+        self._losses = 0
