@@ -33,7 +33,7 @@ STEPS = {EXAMPLES: 250, 20: 250, 1: 1200}
 SCATTERED = (1, 5, 20, 100, EXAMPLES)
 """Batches of which single steps are taken."""
 
-NAMES = {EXAMPLES: "all 400", 20: "20", 1: "one"}
+NAMES = {EXAMPLES: "all 400", 20: "20 a step", 1: "one"}
 COLOURS = {EXAMPLES: PALETTE[0], 20: PALETTE[2], 1: PALETTE[1]}
 
 
@@ -149,7 +149,6 @@ def _curves(runs: dict[int, _Run]) -> go.Figure:
     styled(figure, "", "loss", height=620)
     figure.update_xaxes(title_text="steps", range=[0, 250], row=1)
     figure.update_xaxes(title_text="passes through the data", range=[0, 3], row=2)
-    figure.update_layout(legend={"title": {"text": "examples a step  "}})
     return _log_losses(figure)
 
 
@@ -212,11 +211,16 @@ def _chance(runs: dict[int, _Run]) -> Claim:
     rises = float((np.diff(tail, axis=0) > 0).mean())
     falls = float((np.diff(runs[EXAMPLES].losses, axis=0) < 0).mean())
     return Claim(
-        f"With all examples nothing is left to chance: the {TRIALS} trials agree to {np.ptp(ends):.0e} and "
+        f"With all examples nothing is left to chance: the {TRIALS} trials agree to {_digits(ends)} and "
         f"the loss falls at {100 * falls:.0f}% of the steps. With one, in the second half of its "
         f"run, the loss rises from look to look {100 * rises:.0f}% of the time.",
         float(np.ptp(ends)) < 1e-5 and falls > 0.99 and rises > 0.25,
     )
+
+
+def _digits(ends: np.ndarray) -> str:
+    apart = float(np.ptp(ends))
+    return f"{apart:.0e}" if apart else "the last digit"
 
 
 def _law(scatter: dict[int, float]) -> Claim:
@@ -225,7 +229,7 @@ def _law(scatter: dict[int, float]) -> Claim:
     return Claim(
         f"A single step with one example scatters {ratio:.2f} times as far as one with 20; that batches are "
         f"drawn without replacement from {EXAMPLES} makes it {expected:.2f}. With all of them the "
-        f"scatter is {scatter[EXAMPLES]:.0e}.",
+        f"scatter is {scatter[EXAMPLES]:.1g}.",
         all(abs(each - 1) < 0.08 for each in seen.values()) and scatter[EXAMPLES] < 1e-6,
     )
 

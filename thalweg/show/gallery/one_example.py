@@ -123,7 +123,7 @@ def _shares(counts: dict[str, np.ndarray], total: FiniteSum) -> go.Figure:
         figure.add_trace(
             go.Bar(x=several.tolist(), y=shares.tolist(), name=name, marker={"color": colour})
         )
-    styled(figure, "examples at a minimum of their own", "share of trials", height=320)
+    styled(figure, "number of examples", "share of trials", height=320)
     figure.update_xaxes(tickvals=several.tolist())
     return figure.update_yaxes(tickformat=".0%")
 

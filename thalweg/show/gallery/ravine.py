@@ -131,7 +131,7 @@ def _distances(paths: Mapping[str, np.ndarray]) -> go.Figure:
     for name, path in paths.items():
         left = [float(f"{distance:.4g}") for distance in np.linalg.norm(path, axis=1)]
         figure.add_trace(line(np.arange(STEPS + 1), left, name, COLOURS[name]).update(y=left))
-    styled(figure, "step", "distance to the minimum", height=320)
+    styled(figure, "step", "distance left", height=320)
     return figure.update_yaxes(type="log", tickformat="", exponentformat="power", dtick=1)
 
 

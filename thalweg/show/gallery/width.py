@@ -26,6 +26,9 @@ RATE = 0.05
 POOR = 0.05
 """A loss above this share of the targets' variance is poor."""
 
+LEAST = 1e-6
+"""What is below is drawn here: a mark on a logarithmic axis must have a height."""
+
 GOOD, BAD = PALETTE[2], PALETTE[1]
 
 
@@ -54,7 +57,7 @@ def build(seed: int) -> Drawn:
                 "width-losses",
                 f"{RESTARTS} restarts at each width",
                 f"A mark is a restart. Above the dotted line, {POOR:.0%} of the targets' variance, it has "
-                "not learnt the data.",
+                "not learnt the data. Losses below a millionth are drawn as that.",
                 _losses(ends, seed),
             ),
             Panel(
@@ -137,10 +140,18 @@ def _losses(ends: list[_Ends], seed: int) -> go.Figure:
             (each.losses <= POOR, "good", GOOD),
             (each.losses > POOR, "poor", BAD),
         ):
-            marks = dots(x[which], each.losses[which], name, colour, size=6, rim=0.5, opacity=0.8)
+            marks = dots(
+                x[which],
+                np.maximum(each.losses[which], LEAST),
+                name,
+                colour,
+                size=6,
+                rim=0.5,
+                opacity=0.8,
+            )
             figure.add_trace(marks.update(showlegend=place == 0, legendgroup=name))
     figure.add_hline(y=POOR, line={"dash": "dot", "width": 1.2, "color": INK})
-    styled(figure, "width of the hidden layer", "final loss / variance of the targets", height=400)
+    styled(figure, "width of the hidden layer", "loss / variance", height=400)
     figure.update_xaxes(tickvals=list(range(len(ends))), ticktext=[str(e.width) for e in ends])
     return figure.update_yaxes(type="log", tickformat="", exponentformat="power", dtick=1)
 
@@ -180,7 +191,7 @@ def _can(ends: list[_Ends]) -> Claim:
     best = float(ends[0].losses.min())
     return Claim(
         f"Width {WIDTHS[0]} is enough: the data come from such a network, and the best restart leaves "
-        f"{100 * best:.1g}% of the variance.",
+        f"{'less than 0.01%' if best < 1e-4 else f'{100 * best:.2g}%'} of the variance.",
         best < POOR / 5,
     )
 
