@@ -160,7 +160,7 @@ def _saddle_figure(times: list[_Time]) -> go.Figure:
     figure = go.Figure(line(NOISES, [t.expected for t in times], "the formula", THEORY))
     bars = _bars([t.error for t in times], SEEN)
     figure.add_trace(dots(NOISES, [t.seen for t in times], "simulated", SEEN, error_y=bars))
-    styled(figure, "standard deviation of the gradient noise", "steps to leave", height=340)
+    styled(figure, "noise of the gradient, s", "steps to leave", height=340)
     figure.update_xaxes(type="log", tickformat="", exponentformat="power", dtick=1)
     return figure.update_yaxes(range=[0, 1.1 * times[0].expected])
 

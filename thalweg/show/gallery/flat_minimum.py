@@ -192,8 +192,8 @@ def _said(share: Proportion) -> str:
 def _too_little(ends: list[_Ends]) -> Claim:
     none, little = ends[0], ends[1]
     return Claim(
-        f"Without noise every trial ends where it began, and with ±{little.noise:g} "
-        f"{_said(little.from_sharp)} of those from the sharp minimum end in the flat one.",
+        f"Without noise every trial ends where it began, and at ±{little.noise:g} "
+        f"only {_said(little.from_sharp)} of those from the sharp minimum end in the flat one.",
         none.from_sharp.value == 0
         and none.from_flat.value == 1
         and little.from_sharp.interval[1] < 0.05,

@@ -118,7 +118,7 @@ def _rates(runs: dict[str, _Run]) -> go.Figure:
         figure.add_trace(filled.update(fill="tozeroy", showlegend=False), row=row, col=column)
     styled(figure, "", "", height=460)
     figure.update_annotations(font={"size": 12, "color": "#6b7078"})
-    figure.update_xaxes(tickvals=[0, STEPS // 2, STEPS], range=[0, STEPS])
+    figure.update_xaxes(tickvals=[0, STEPS // 2], range=[0, STEPS])
     figure.update_yaxes(tickvals=[0, RATE], range=[0, 1.12 * RATE])
     return figure.update_layout(margin={"t": 34, "l": 44})
 

@@ -169,7 +169,7 @@ def _times(arrivals: list[_Arrival], thermal: float, smooth: float) -> go.Figure
     bars = {"type": "data", "array": [a.error for a in arrivals], "color": PALETTE[0], "width": 4}
     times = [a.time for a in arrivals]
     figure.add_trace(dots(rates, times, "seen", PALETTE[0], size=9, error_y=bars))
-    styled(figure, "learning rate, at the same diffusion", "time to arrive", height=360)
+    styled(figure, "learning rate", "time to arrive", height=360)
     ticks = [0.004, 0.006, 0.01, 0.015, 0.02]
     figure.update_xaxes(type="log", tickvals=ticks, tickformat="")
     return figure.update_yaxes(range=[0, 1.15 * max([thermal, *times])])
