@@ -20,6 +20,7 @@ if _typing.TYPE_CHECKING:
     from thalweg.diagnose.cause import Cause
     from thalweg.diagnose.cures import Cure
     from thalweg.diagnose.finding import Finding
+    from thalweg.diagnose.live import live_rules
     from thalweg.diagnose.race import race
     from thalweg.diagnose.race_result import Race
     from thalweg.diagnose.verdict import diagnose
@@ -53,6 +54,7 @@ __all__ = [
     "clinic",
     "diagnose",
     "landscapes",
+    "live_rules",
     "measure",
     "noise",
     "race",
@@ -75,6 +77,7 @@ _HOMES = {
     "Task": "thalweg.task",
     "ThalwegError": "thalweg.errors",
     "Trajectory": "thalweg.trajectory",
+    "live_rules": "thalweg.diagnose.live",
     "race": "thalweg.diagnose.race",
     "report": "thalweg.show.report",
     "watch": "thalweg.record.recorder",

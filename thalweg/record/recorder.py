@@ -3,7 +3,7 @@
 import time
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import FolderError, ModelError, UsageError
 from thalweg.objective.placed import unwrapped
+from thalweg.record.events import LiveRules, Rule, append_events
 from thalweg.record.folder import RunFolder
 from thalweg.record.journal import BLOCK, Journal, warn
 from thalweg.record.looks import Looks, numbers_of
@@ -39,6 +40,7 @@ def watch(
     overhead: float = 0.05,
     sketches: bool = True,
     checkpoints: str = "log",
+    rules: Sequence[Rule] = (),
     task_reference: str | None = None,
     scheduler: Any = None,
     resume: bool = False,
@@ -77,6 +79,8 @@ def watch(
         checkpoints: ``"log"``: at steps about a factor of two apart; ``"epoch"``: after each epoch
             of the loader, while the disk has room. Either way at the start, every minute (each
             replaces the one of the minute before), as far as the budget allows, and at the end.
+        rules: asked about the history as it grows, as far as the budget allows; what they see is
+            written to ``events.jsonl`` and said in a line, such as by ``thalweg.live_rules()``.
         task_reference: ``file.py:callable`` of the Task, noted in the folder for later diagnoses.
         scheduler: the learning-rate schedule, saved with the checkpoints.
         resume: go on with the run in ``folder``: its last checkpoint is put into model, optimizer,
@@ -101,6 +105,7 @@ def watch(
     if resume and folder is None:
         raise UsageError("folder must be given to resume a run")
     recorder = Recorder(model, optimizer, loader, scheduler, float(overhead), checkpoints)
+    recorder._live = LiveRules(rules)
     if folder is not None and resume:
         recorder._resume(RunFolder.open(folder))
     elif folder is not None and is_first():
@@ -142,6 +147,7 @@ class Recorder:
             accumulates=not isinstance(model, nn.parallel.DistributedDataParallel),
         )
         self._order = Order()
+        self._live = LiveRules(())
         self._begun = time.perf_counter()
         self._closed = False
 
@@ -250,6 +256,9 @@ class Recorder:
         sketching = self._looks.sketching
         if sketching is not None and sketching.is_full:
             self._write_sketches()
+        if self._live.is_due(begin, closing=self._closed):
+            events = self._live.ask(self._journal.trajectory())
+            self._journal.write(lambda folder: append_events(folder.path, events))
         end = time.perf_counter()
         self._pace.took(end - begin, end)
 
