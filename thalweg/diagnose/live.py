@@ -35,8 +35,9 @@ LATEST = 50
 """Of them, those that are averaged."""
 
 STRAIGHT = 0.99
-"""⟨g_t, g_t+1⟩ over ‖g‖² above this at nearly all steps: a step that bends the gradient by less than
-1% could be a hundred times as long before its curvature holds it."""
+"""⟨g_t, g_t+1⟩ over ‖g‖² above this at every look: a step that bends the gradient by less than
+1% could be a hundred times as long before its curvature holds it. Every look, since the end of a ravine
+has no other gradients."""
 
 
 def live_rules() -> tuple[Rule, ...]:
@@ -70,14 +71,15 @@ def not_finite(history: Trajectory) -> Event | None:
 def rising(history: Trajectory) -> Event | None:
     """The mean loss of the latest steps stands above that of as many before."""
     losses = _finite(history)
-    width = min(RECENT, len(losses) // 2)
-    if width < FEWEST // 2:
+    width = min(RECENT, len(losses) // 4)
+    if width < FEWEST // 4:
         return None
     before, after = losses[-2 * width : -width], losses[-width:]
     rise = float(after.mean() - before.mean())
     error = math.hypot(_error(before), _error(after))
     scale = _range(losses)
-    if not (rise > CLEAR * error and rise > 0.1 * scale > 0):
+    clear = rise > CLEAR * error or _blocks(after).min() > _blocks(before).max()
+    if not (clear and rise > 0.1 * scale > 0):
         return None
     sentence = (
         f"the loss rises: {number(float(after.mean()), 3)} over the last {width} steps, "
@@ -154,12 +156,12 @@ def rate_too_small(history: Trajectory) -> Event | None:
     products, squares = _pairs(history)
     if len(products) < LOOKS or len(history["micro_batches"]):
         return None
-    share = float(np.quantile(products / squares, 0.1))
+    share = float((products / squares).min())
     if not share > STRAIGHT:
         return None
     sentence = (
-        "the learning rate is far below what the curvature allows: nearly everywhere a step changes "
-        f"the gradient by less than {number(100 * (1 - share), 1)}%"
+        "the learning rate is far below what the curvature allows: at no look has a step changed the "
+        f"gradient by more than {number(100 * (1 - share), 1)}%"
     )
     return Event(history.steps, "rate_too_small", sentence, {"product": share})
 
@@ -191,14 +193,20 @@ def _signal(product: NDArray[np.float64], square: NDArray[np.float64]) -> NDArra
 
 
 def _pairs(history: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Products of gradients and the squares of their norms, where both were seen and are finite."""
+    """Products of gradients, and the squared norm of the first of the two, where they are finite.
+
+    That of the second where the first was not noted.
+    """
     product, norm = history["gradient_product"], history["gradient_norm"]
-    _, one, other = np.intersect1d(
-        product.steps, norm.steps, assume_unique=True, return_indices=True
-    )
-    products, squares = product.values[one], norm.values[other] ** 2
-    sound = np.isfinite(products) & np.isfinite(squares) & (squares > 0)
-    return products[sound], squares[sound]
+    if not len(product) or not len(norm):
+        return np.zeros(0), np.zeros(0)
+    here = np.searchsorted(norm.steps, product.steps).clip(max=len(norm) - 1)
+    first = (here - 1).clip(min=0)
+    known = norm.steps[first] == product.steps - 1
+    squares = norm.values[np.where(known, first, here)] ** 2
+    seen = known | (norm.steps[here] == product.steps)
+    sound = seen & np.isfinite(product.values) & np.isfinite(squares) & (squares > 0)
+    return product.values[sound], squares[sound]
 
 
 def _finite(history: Trajectory) -> NDArray[np.float64]:
@@ -215,5 +223,10 @@ def _range(losses: NDArray[np.float64]) -> float:
 
 def _error(values: NDArray[np.float64]) -> float:
     """Standard error of a mean of values that follow each other: by the means of ten blocks."""
-    blocks = np.array([block.mean() for block in np.array_split(values, min(10, len(values)))])
+    blocks = _blocks(values)
     return float(blocks.std(ddof=1) / math.sqrt(len(blocks))) if len(blocks) > 1 else math.inf
+
+
+def _blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of ten parts."""
+    return np.array([block.mean() for block in np.array_split(values, min(10, len(values)))])

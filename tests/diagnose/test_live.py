@@ -1,0 +1,157 @@
+"""Live rules: what they see in histories made to be seen, and that they leave healthy ones alone."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.problems import least_squares, symmetric, vectors
+from thalweg.diagnose.live import gradient_signal, live_rules, what_is_seen
+from thalweg.trajectory import Column, Trajectory
+
+
+def noise(length: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=length)
+
+
+def history(losses: np.ndarray, **columns: np.ndarray) -> Trajectory:
+    every = {
+        name: Column(np.arange(2, 2 * len(values) + 1, 2), values)
+        for name, values in columns.items()
+    }
+    return Trajectory({"loss": Column(np.arange(1, len(losses) + 1), losses), **every})
+
+
+def names(seen: Trajectory) -> set[str]:
+    return {event.name for event in what_is_seen(seen)}
+
+
+def fall(length: int, seed: int = 0, scatter: float = 0.05) -> np.ndarray:
+    return 2 * np.exp(-np.arange(length) / length * 3) + scatter * noise(length, seed)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    length=st.integers(0, 3000), seed=st.integers(0, 10**6), scatter=st.sampled_from([0, 0.05, 0.3])
+)
+def test_a_loss_that_falls_under_noise_is_left_alone(
+    length: int, seed: int, scatter: float
+) -> None:
+    assert names(history(fall(length, seed, scatter))) == set()
+
+
+def test_a_loss_that_is_not_finite() -> None:
+    losses = fall(300)
+    losses[280:] = math.nan
+    (event,) = what_is_seen(history(losses))
+    assert event.name == "not_finite" and "since step 281" in event.sentence
+    losses[290] = 1.0
+    assert "19 of the last losses are not finite" in what_is_seen(history(losses))[0].sentence
+
+
+@pytest.mark.parametrize("length", [150, 1000])
+def test_a_loss_that_rises(length: int) -> None:
+    losses = np.r_[fall(length), 0.1 + np.linspace(0, 2, 200)] + 0.05 * noise(length + 200, 1)
+    assert names(history(losses)) == {"rising"}
+
+
+def test_a_level_loss_is_flat_only_after_a_while() -> None:
+    losses = np.r_[fall(300, scatter=0), 0.1 + np.zeros(1500)] + 0.005 * noise(1800)
+    assert names(history(losses)) == {"flat"}
+    assert names(history(losses[:500])) == set()
+
+
+def test_spikes_that_throw_the_run_out() -> None:
+    losses = fall(1000, scatter=0.01)
+    for place in range(50, 950, 100):
+        losses[place : place + 8] += 3.0 * 0.7 ** np.arange(8)
+    assert names(history(losses)) == {"spiking"}
+
+
+def pairs(share: float, scatter: float, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Products and norms of gradients with ‖∇f‖² = share and E‖g‖² = 1."""
+    return {
+        "gradient_product": share + scatter * noise(count, seed),
+        "gradient_norm": np.ones(count),
+    }
+
+
+def test_gradients_tell_noise_and_the_rate() -> None:
+    losses = fall(400)
+    assert names(history(losses, **pairs(0.2, 0.1, 40))) == {"signal_below_one"}
+    assert names(history(losses, **pairs(0.8, 0.05, 40))) == set()
+    assert names(history(losses, **pairs(0.2, 0.1, 5))) == set()
+    large = history(losses, **pairs(-0.6, 0.1, 40))
+    assert names(large) == {"rate_too_large", "signal_below_one"}
+    assert names(history(losses, **pairs(0.9999, 1e-6, 40))) == {"rate_too_small"}
+    micro = pairs(0.9999, 1e-6, 40) | {"micro_batches": np.full(40, 4.0)}
+    assert names(history(losses, **micro)) == set()
+
+
+def descended(matrix: Tensor, rate: float, steps: int) -> Trajectory:
+    x = vectors(1, len(matrix), seed=5)[0]
+    slopes, losses = [], []
+    for _ in range(steps):
+        slopes.append(matrix @ x)
+        losses.append(float(0.5 * x @ matrix @ x))
+        x = x - rate * slopes[-1]
+    products = np.array([float(a @ b) for a, b in pairwise(slopes)])
+    norms = np.array([float(s.norm()) for s in slopes])
+    return Trajectory(
+        {
+            "loss": Column(np.arange(1, steps + 1), np.array(losses)),
+            "gradient_product": Column(np.arange(2, steps + 1), products),
+            "gradient_norm": Column(np.arange(1, steps + 1), norms),
+        }
+    )
+
+
+def test_descent_on_a_quadratic_is_told_by_its_rate_over_the_limit() -> None:
+    matrix, _ = symmetric(np.geomspace(0.1, 2, 10), 0)  # the limit is 2/2 = 1
+    assert names(descended(matrix, 0.002, 300)) == {"rate_too_small"}
+    assert "rate_too_small" not in names(descended(matrix, 0.2, 300))
+    assert names(descended(matrix, 0.2, 300)) <= {"flat"}
+    assert "rate_too_large" in names(descended(matrix, 0.999, 300))
+    assert {"rate_too_large", "rising"} <= names(descended(matrix, 1.01, 300))
+
+
+def test_the_signal_is_that_of_independent_mini_batches() -> None:
+    model, x, y = least_squares(64, 5)
+    theta = model.weight.detach()[0]
+    slopes = (x @ theta - y[:, 0])[:, None] * x
+    full = slopes.mean(0)
+    size = 8
+    variance = float((slopes - full).square().sum()) / 63 * (1 / size - 1 / 64)
+    exact = float(full.square().sum()) / variance
+    generator = torch.Generator().manual_seed(0)
+
+    def batch() -> Tensor:
+        return slopes[torch.randperm(64, generator=generator)[:size]].mean(0)
+
+    away = []
+    for _ in range(60):
+        both = [(batch(), batch()) for _ in range(50)]
+        seen = history(
+            np.ones(100),
+            gradient_product=np.array([float(a @ b) for a, b in both]),
+            gradient_norm=np.array([float(b.norm()) for _, b in both]),
+        )
+        found = gradient_signal(seen)
+        away.append((found.value - exact) / found.error)
+    assert abs(float(np.mean(away))) < 0.6 and 0.6 < float(np.std(away)) < 1.6
+
+
+def test_gradients_without_noise_have_an_infinite_signal() -> None:
+    found = gradient_signal(history(np.ones(50), **pairs(1.0, 0.0, 20)))
+    assert math.isinf(found.value) and found.error == 0
+    assert math.isnan(gradient_signal(history(np.ones(50))).value)
+
+
+def test_every_rule_bears_an_empty_history() -> None:
+    assert what_is_seen(Trajectory()) == []
+    assert all(rule.__doc__ for rule in live_rules())
