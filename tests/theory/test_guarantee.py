@@ -111,9 +111,9 @@ def test_an_estimate_is_never_called_rigorous() -> None:
     [
         ({"learning_rate": -0.1}, "learning_rate must be a number above 0, not -0.1"),
         ({"domain": "1:2"}, "domain must hold the target 0 inside, but is 1:2"),
-        ({"domain": "2:1"}, "domain must have finite sides with LOW below HIGH"),
-        ({"domain": "-1:1,-1:1"}, "domain must have 1 sides, one for each variable, not 2"),
-        ({"target": "0,1"}, "target must have 1 coordinates, one for each variable, not 2"),
+        ({"domain": "2:1"}, "domain must have sides with LOW below HIGH"),
+        ({"domain": "-1:1,-1:1"}, "domain must have one side, not 2"),
+        ({"target": "0,1"}, "target must have one coordinate, not 2"),
         ({"target": "nan"}, "target must have finite coordinates"),
         ({"noise": "unifrom:3"}, "did you mean 'uniform'"),
         ({"start": -1.0}, "start must be a distance of 0 or more"),

@@ -7,6 +7,7 @@ from thalweg.objective.formula import Formula
 from thalweg.objective.noise import parse
 from thalweg.theory.constants import Constants
 from thalweg.theory.domain import read_domain
+from thalweg.theory.intervals import above, below, exact
 from thalweg.theory.line import Line, prove_line
 
 ETA = 0.1
@@ -91,6 +92,27 @@ def test_without_a_zero_the_pair_holds_everywhere() -> None:
     assert not found.settled and found.gap > 0
     assert (e >= found.convexity.value * e**2 - found.excess - 1e-12).all()
     assert (found.slope.value**2 * e**2 + found.offset >= 1 - 1e-9).all()
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_without_a_zero_no_slope_between_the_target_and_a_box_is_used(side: int) -> None:
+    """At a target that is no zero the mean of g″ on the way to y is not g′(y)/(y − x*)."""
+    line = Line(Formula.parse("x**2 - 2.5*x"), ETA, parse("uniform:0"))
+    low, high = sorted((side * 0.02, side * 3.0))
+    y = np.linspace(low, high, 1001)
+    ratio = (2 * y - 2.5) / y
+    for ends in [(low, high), *zip(y[:-1:50].tolist(), y[1::50].tolist())]:
+        found = line.ratio((ends,), exact(0.0), settled=False)
+        inside = ratio[(y >= ends[0]) & (y <= ends[1])]
+        assert below(found) <= inside.min() and inside.max() <= above(found)
+
+
+@pytest.mark.parametrize("part", ["0.01*sign(x)", "0.001/x**2", "-0.1*log(abs(x - 0.1))"])
+def test_a_jump_or_a_pole_that_no_end_of_the_window_meets_is_seen(part: str) -> None:
+    """With ρ = 3 on −1:1 every y ± ρ is beyond them, but E f′ is another thing than g′."""
+    formula, domain = Formula.parse(f"x**2 + {part}"), read_domain("-1:1", 1)
+    assert Line(formula, ETA, parse("uniform:30")).smoothed(exact(0.5))[0].is_finite()
+    assert prove_line(formula, ETA, parse("uniform:30"), 0.0, domain) is None
 
 
 def test_a_domain_that_no_step_leaves_is_known() -> None:

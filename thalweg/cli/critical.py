@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from thalweg.cli.options import FLAG, SHARED, Shared, whole
+from thalweg.cli.plans import domain_of
 from thalweg.cli.terminal import Terminal
-from thalweg.errors import UsageError
 from thalweg.estimate import number
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def critical(
         from thalweg.objective import landscapes
 
         landscape = landscapes.from_reference(function)
-        domain = _domain(options.domain, landscape)
+        domain = landscape.domain
+        if options.domain is not None:
+            domain = domain_of(options.domain, landscape.dim)
         found = critical_points(
             landscape,
             domain=domain,
@@ -88,24 +90,6 @@ def critical(
         _table(found, terminal)
     terminal.line(_totals(found))
     return 0
-
-
-def _domain(text: str | None, landscape: "Landscape") -> tuple[tuple[float, float], ...]:
-    if text is None:
-        return landscape.domain
-    rule = f"--domain must be LOW:HIGH with LOW < HIGH, once or {landscape.dim} times with commas"
-    pairs = []
-    for part in text.split(","):
-        try:
-            low, high = (float(end) for end in part.split(":"))
-        except ValueError:
-            raise UsageError(f"{rule}, not {text}") from None
-        if not (low < high and math.isfinite(high - low)):
-            raise UsageError(f"{rule}, not {text}")
-        pairs.append((low, high))
-    if len(pairs) not in (1, landscape.dim):
-        raise UsageError(f"{rule}, not {text}")
-    return tuple(pairs * landscape.dim)[: landscape.dim]
 
 
 def _rows(found: "Critical") -> list[tuple[str, ...]]:

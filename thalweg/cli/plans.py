@@ -54,7 +54,8 @@ def domain_of(text: str, dim: int, option: str = "--domain") -> tuple[tuple[floa
     Raises:
         UsageError: names the option.
     """
-    rule = f"{option} must be LOW:HIGH with LOW < HIGH, once or {dim} times with commas, not {text}"
+    times = f", once or {dim} times with commas" if dim > 1 else ""
+    rule = f"{option} must be LOW:HIGH with LOW < HIGH{times}, not {text}"
     pairs = []
     for part in text.split(","):
         try:

@@ -20,6 +20,11 @@ def _check(name: str, value: float, *, least: float = 0.0, most: float = math.in
         raise UsageError(f"{name} must be a number of at least {least:g}{upper}, not {value!r}")
 
 
+def _square(x: float) -> float:
+    """x², infinite where it is beyond a double."""
+    return x * x
+
+
 @dataclass(frozen=True, kw_only=True)
 class OnePointBounds:
     """Bounds (1) to (5) on the distance to the target; proved.
@@ -48,7 +53,7 @@ class OnePointBounds:
     def rate(self) -> float:
         """λ = 2ηc − η²L²: the share of the squared distance that a step removes."""
         eta = self.learning_rate
-        return 2 * eta * self.convexity - (eta * self.smoothness) ** 2
+        return 2 * eta * self.convexity - _square(eta * self.smoothness)
 
     @property
     def gain(self) -> float:
@@ -58,12 +63,12 @@ class OnePointBounds:
     @property
     def noise(self) -> float:
         """b = η²r²(1 + ηL)², the most that one step's noise adds to the squared distance."""
-        return (self.learning_rate * self.radius * self.gain) ** 2 + self._added
+        return _square(self.learning_rate * self.radius * self.gain) + self._added
 
     @property
     def mean_noise(self) -> float:
         """B = η²K² E‖ω‖² ≤ b."""
-        return (self.learning_rate * self.gain) ** 2 * self.second_moment + self._added
+        return _square(self.learning_rate * self.gain) * self.second_moment + self._added
 
     @property
     def _added(self) -> float:
@@ -93,7 +98,7 @@ class OnePointBounds:
             raise UsageError(f"probability must be between 0 and 1, not {probability!r}")
         if not self.rate > 0 or math.isinf(self.radius):
             return math.inf
-        spread = 2.3 + 8 * self.gain**2 * math.log(window / probability)
+        spread = 2.3 + 8 * _square(self.gain) * math.log(window / probability)
         kept = max(0.0, 1 - self.rate / 2) ** steps
         return kept * distance**2 + self.noise / self.rate * spread
 
@@ -125,7 +130,7 @@ class PaperTheorem:
         c, smooth = self.bounds.convexity, self.bounds.smoothness
         if not c > 0 or math.isinf(smooth):
             return 0.0
-        return min(1 / (2 * smooth), c / smooth**2, 1 / (2 * c)) if smooth else 1 / (2 * c)
+        return min(1 / (2 * smooth), c / smooth / smooth, 1 / (2 * c)) if smooth else 1 / (2 * c)
 
     @property
     def applies(self) -> bool:
@@ -197,14 +202,14 @@ class EscapeBounds:
         if not self.convexity > 0 or not math.isfinite(self.slope):
             return math.inf
         if self.dim == 1 and self.excess == self.offset == 0:
-            return max(abs(1 - eta * self.convexity), abs(1 - eta * self.slope)) ** 2
-        return max(0.0, 1 - 2 * eta * self.convexity + (eta * self.slope) ** 2)
+            return _square(max(abs(1 - eta * self.convexity), abs(1 - eta * self.slope)))
+        return max(0.0, 1 - 2 * eta * self.convexity + _square(eta * self.slope))
 
     @property
     def noise(self) -> float:
         """V, with what an excess δ and an offset κ add to it."""
         eta = self.learning_rate
-        return self.variance + 2 * eta * self.excess + eta**2 * self.offset
+        return self.variance + 2 * eta * self.excess + _square(eta) * self.offset
 
     @property
     def stationary(self) -> float:
@@ -250,4 +255,4 @@ def step_limit(gradient: float, inner: float) -> float:
         gradient: ‖∇f(x)‖.
         inner: ⟨∇f(x), x − x*⟩.
     """
-    return 2 * inner / gradient**2 if gradient else math.inf
+    return 2 * inner / _square(gradient) if gradient else math.inf

@@ -11,6 +11,9 @@ from thalweg.errors import UsageError
 
 __all__ = ["Domain", "read_domain", "read_target"]
 
+LARGEST = 1e100
+"""The farthest that an edge may be from 0: squares of distances are doubles then."""
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -92,10 +95,14 @@ def read_domain(given: Any, dim: int) -> Domain:
         ) from None
     if len(pairs) == 1:
         pairs = pairs * dim
-    if not all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in pairs):
-        raise UsageError(f"domain must have finite sides with LOW below HIGH, not {given!r}")
+    if not all(-LARGEST <= low < high <= LARGEST for low, high in pairs):
+        raise UsageError(
+            f"domain must have sides with LOW below HIGH, between {-LARGEST:g} and {LARGEST:g}, "
+            f"not {given!r}"
+        )
     if len(pairs) != dim:
-        raise UsageError(f"domain must have {dim} sides, one for each variable, not {len(pairs)}")
+        each = "one side" if dim == 1 else f"{dim} sides, one for each variable"
+        raise UsageError(f"domain must have {each}, not {len(pairs)}")
     return Domain(pairs)
 
 
@@ -111,13 +118,13 @@ def read_target(given: Any, domain: Domain) -> tuple[float, ...]:
         else:
             point = tuple(float(part) for part in np.atleast_1d(np.asarray(given, dtype=float)))
     except (TypeError, ValueError):
-        raise UsageError(f"target must be {domain.dim} numbers, not {given!r}") from None
+        numbers = "a number" if domain.dim == 1 else f"{domain.dim} numbers"
+        raise UsageError(f"target must be {numbers}, not {given!r}") from None
     if not all(map(math.isfinite, point)):
         raise UsageError(f"target must have finite coordinates, not {given!r}")
     if len(point) != domain.dim:
-        raise UsageError(
-            f"target must have {domain.dim} coordinates, one for each variable, not {len(point)}"
-        )
+        each = "one coordinate" if domain.dim == 1 else f"{domain.dim} coordinates"
+        raise UsageError(f"target must have {each}, not {len(point)}")
     if not domain.holds(point):
         raise UsageError(
             f"domain must hold the target {','.join(f'{p:g}' for p in point)} inside, "

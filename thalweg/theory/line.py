@@ -85,15 +85,27 @@ class Line:
         right, left = (value_at(self.formula, [y + r]) for r in (self.radius, -self.radius))
         return (right - left) / (self.radius * 2)
 
-    def ratio(self, box: Box, target: Any) -> Any:
-        """r(y) = g′(y)/(y − x*) over a box, where g′(x*) = 0.
+    def steep(self, domain: Domain) -> bool:
+        """Whether no bound on f′ is known on what the noise reaches: f may jump or have a pole there.
 
-        What lies in all of: g″ between the box and x*, by the mean value; g′ over y − x*; and
-        r(m) + r′(Y)(Y − m), with r′ = (g″ − r)/(y − x*).
+        Then E f′ is not g′, though g′ is finite wherever neither end of the window is such a place.
+        """
+
+        def slope(box: Box) -> Any:
+            return -abs(self.derivatives(ball(*box[0]))[1])
+
+        window = [widened(domain.sides, self.reach)]
+        return math.isinf(minimum(slope, window, tolerance=1.0, most=2000).lower)
+
+    def ratio(self, box: Box, target: Any, *, settled: bool = True) -> Any:
+        """r(y) = g′(y)/(y − x*) over a box.
+
+        What lies in all of: g″ between the box and x*, by the mean value, where ``settled`` says
+        that g′(x*) = 0; g′ over y − x*; and r(m) + r′(Y)(Y − m), with r′ = (g″ − r)/(y − x*).
         """
         low, high = box[0]
         y, place = ball(low, high), (low + high) / 2
-        if y.overlaps(target):
+        if settled and y.overlaps(target):
             return self.smoothed(y.union(target))[1]
         middle = ball(place, place)
         at_middle = self.slope_at(place) / (middle - target)
@@ -104,7 +116,7 @@ class Line:
         turned = at_middle + (bend - found) / (y - target) * (y - middle)
         found = common(found, turned)
         near = y.union(target)
-        if float(near.rad()) < 4 * (high - low):
+        if settled and float(near.rad()) < 4 * (high - low):
             found = common(found, self.smoothed(near)[1])
         return found
 
@@ -167,11 +179,13 @@ def prove_line(
     no zero can be proved, c and C are taken outside a small ball around the target.
 
     Returns:
-        ``None`` where no closed form is known for the noise, or c could not be bounded.
+        ``None`` where no closed form is known for the noise, where f′ or c could not be bounded.
     """
     if not Line.takes(formula, noise):
         return None
     line = Line(formula, learning_rate, noise)
+    if line.steep(domain):
+        return None
     zero = line.zero(target, domain)
     low, high = domain.sides[0]
     centre = target if zero is None else float(zero.mid())
@@ -184,12 +198,13 @@ def prove_line(
         found = minimum(enclose, boxes, tolerance=tolerance, most=most)
         return Constant(sign * found.lower, sign * found.upper, found.where, True, found.boxes)
 
-    convexity = bound(lambda box: line.ratio(box, at), outer, 1.0)
+    ratio = partial(line.ratio, target=at, settled=zero is not None)
+    convexity = bound(ratio, outer, 1.0)
     if math.isinf(convexity.value):
         return None
     if not convexity.value > 0:  # then the rest certifies nothing
         most = most // 10
-    slope = bound(lambda box: -abs(line.ratio(box, at)), outer, -1.0)
+    slope = bound(lambda box: -abs(ratio(box)), outer, -1.0)
     excess = offset = 0.0
     if zero is None:
         inner: list[Box] = [((centre - gap, centre),), ((centre, centre + gap),)]

@@ -33,6 +33,10 @@ ROUNDING = 1 + 1e-9
 """Covers the rounding of sums of at most a few thousand positive doubles."""
 
 
+SLACK = 1e-6
+"""Share of a cell by which the edges may be off, rounding included."""
+
+
 def largest_variance(line: "Line", domain: Domain, tolerance: float, most: int) -> Constant:
     """V over a domain, the smaller of two proved bounds.
 
@@ -92,9 +96,11 @@ def _by_cells(line: "Line", domain: Domain, tolerance: float, most: int) -> Cons
     width = max(line.reach / FINE, (high - low + 2 * line.reach) / CELLS)
     if width * COARSE > line.reach:
         return None
-    margin = math.floor(line.reach / width * ROUNDING) + 1
+    margin = math.floor(line.reach / width + SLACK) + 1
     count = math.ceil((high - low) / width) + 1
     edges = low + width * np.arange(-margin, count + margin + 1)
+    if np.abs(edges).max() * 1e-15 > SLACK / 4 * width:  # the domain is too far from 0
+        return None
     cells = [_cell(line, a, b) for a, b in itertools.pairwise(edges)]
     centre, error, slope, slack, bottom, top = np.array(cells).T
     if not (np.isfinite(bottom).all() and np.isfinite(top).all()):
