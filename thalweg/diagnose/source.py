@@ -1,6 +1,7 @@
 """What a diagnosis or a race starts from: a Task, a factory, a run folder, a checkpoint."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import Any
 import torch
 
 from thalweg.diagnose.history import history_estimates
+from thalweg.diagnose.live import gradient_signal, what_is_seen
 from thalweg.errors import FolderError, ModelError, UsageError
 from thalweg.estimate import Evidence
 from thalweg.objective.examples import Examples
 from thalweg.objective.placed import copied
 from thalweg.objective.supervised import Supervised
 from thalweg.record.checkpoint import REST
+from thalweg.record.events import read_events
 from thalweg.record.folder import RunFolder, read_weights
 from thalweg.record.weights import read_plain
 from thalweg.run.fork import copied_optimizer
 from thalweg.task import Task
+from thalweg.trajectory import Trajectory
 
 __all__ = ["HistoryOnly", "task_of"]
 
@@ -66,7 +70,11 @@ def _of_folder(path: Path, task: Task | None, checkpoint: str | Path | None) -> 
             "judged from the history of the run alone, as its task was not given: pass task= or "
             "--task for a whole diagnosis"
         )
-        return HistoryOnly(Evidence(estimates, curves), (note, *metrics.notes), path.name)
+        signal = gradient_signal(metrics)
+        if not math.isnan(signal.value):
+            estimates["gradient_signal"] = signal
+        notes = (note, *metrics.notes, *_seen_live(path, metrics))
+        return HistoryOnly(Evidence(estimates, curves), notes, path.name)
     task = replace(task, history=metrics, name=path.name)
     if checkpoint is not None:
         return _with_weights(task, Path(checkpoint))
@@ -79,6 +87,17 @@ def _of_folder(path: Path, task: Task | None, checkpoint: str | Path | None) -> 
     schedule = task.schedule if has_schedule else None
     run.load_checkpoint(step, task.model, task.optimizer, schedule)
     return task
+
+
+def _seen_live(path: Path, metrics: Trajectory) -> list[str]:
+    """What live rules see in a run as it stands, and what they said before of another kind."""
+    now = what_is_seen(metrics)
+    names = {event.name for event in now}
+    before = {event.name: event for event in read_events(path) if event.name not in names}
+    return [
+        *(f"as it stands: {event.sentence}" for event in now),
+        *(f"at step {event.step}: {event.sentence}" for event in before.values()),
+    ]
 
 
 def _with_weights(task: Task, path: Path) -> Task:
