@@ -29,7 +29,7 @@ if _typing.TYPE_CHECKING:
     from thalweg.objective import landscapes, noise
     from thalweg.objective.smoothed import Smoothed
     from thalweg.objective.supervised import Supervised
-    from thalweg.record.recorder import watch
+    from thalweg.record.watch import watch
     from thalweg.run.descend import descend as run
     from thalweg.run.plan import Plan
     from thalweg.show.report import report
@@ -80,7 +80,7 @@ _HOMES = {
     "live_rules": "thalweg.diagnose.live",
     "race": "thalweg.diagnose.race",
     "report": "thalweg.show.report",
-    "watch": "thalweg.record.recorder",
+    "watch": "thalweg.record.watch",
 }
 """The module that defines each public name."""
 

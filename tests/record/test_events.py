@@ -16,7 +16,7 @@ from thalweg.record.events import (
     append_events,
     read_events,
 )
-from thalweg.record.recorder import watch
+from thalweg.record.watch import watch
 from thalweg.trajectory import Trajectory
 
 

@@ -21,7 +21,8 @@ from thalweg.record import recorder as recorder_module
 from thalweg.record import saving
 from thalweg.record.folder import RunFolder
 from thalweg.record.pace import Pace
-from thalweg.record.recorder import Recorder, watch
+from thalweg.record.recorder import Recorder
+from thalweg.record.watch import watch
 from thalweg.trajectory import Trajectory
 
 SCRIPT = Path(__file__).with_name("training_script.py")

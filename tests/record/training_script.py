@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from thalweg.record.folder import RunFolder
-from thalweg.record.recorder import watch
+from thalweg.record.watch import watch
 
 CHECKPOINT_EVERY = 3
 torch.set_num_threads(1)  # threads do not survive a fork

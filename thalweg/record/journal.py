@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import time
 import warnings
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from torch import Tensor
 from thalweg.record.folder import RunFolder
 from thalweg.trajectory import Column, Trajectory, environment, merge
 
-__all__ = ["BLOCK", "Journal", "warn"]
+__all__ = ["BLOCK", "BLOCK_SECONDS", "Journal", "warn"]
 
 BLOCK, BLOCK_SECONDS = 256, 1.0
 """Losses are fetched from the device and written in blocks of so many steps or seconds."""
@@ -27,36 +26,30 @@ class Journal:
 
     Attributes:
         folder: where it is written; ``None`` where there is none, or no longer one.
-        flush_at: time from which what is new is to be fetched, however little it is.
     """
 
     def __init__(self, folder: RunFolder | None = None, resumed_at: int = 0) -> None:
         self.folder = folder
         self._first = resumed_at + 1
-        self._new: list[tuple[Tensor | float, Tensor | float]] = []
         self._losses, self._rates = array("d"), array("d")
         self._seen: dict[str, dict[int, float]] = {}
         self._before = Trajectory()
-        self.flush_at = time.perf_counter() + BLOCK_SECONDS
         if folder is not None and resumed_at:
             self._before = folder.metrics().until(resumed_at)
-
-    def add(self, loss: Tensor | float, rate: Tensor | float) -> int:
-        """Add a step, without fetching anything from the device; how many are not yet fetched."""
-        self._new.append((loss, rate))
-        return len(self._new)
 
     def loss_at(self, step: int) -> float:
         """The loss of a step that was fetched; NaN where there is none."""
         at = step - self._first
         return self._losses[at] if 0 <= at < len(self._losses) else math.nan
 
-    def flush(self, looks: Sequence[tuple[int, Mapping[str, float]]] = ()) -> None:
+    def flush(
+        self,
+        new: Sequence[Tensor | float],
+        rates_used: Sequence[Tensor | float | None],
+        looks: Sequence[tuple[int, Mapping[str, float]]],
+    ) -> None:
         """Fetch what is new, keep it, and append it to the folder."""
-        new, self._new = self._new, []
-        self.flush_at = time.perf_counter() + BLOCK_SECONDS
-        losses = _numbers([loss for loss, _ in new])
-        rates = _numbers([rate for _, rate in new])
+        losses, rates = _numbers(new), _numbers(rates_used)
         first = self._first + len(self._losses)
         steps = range(first, first + len(losses))
         self._losses.extend(losses)
@@ -111,11 +104,11 @@ def _column(values: dict[int, float]) -> Column:
     return Column(np.array(steps, np.int64), np.array([values[step] for step in steps]))
 
 
-def _numbers(values: list[Any]) -> list[float]:
+def _numbers(values: Sequence[Any]) -> list[float]:
     """The values as numbers, those on one device fetched together."""
     if all(type(value) is float for value in values):
-        return values
+        return list(values)
     if all(isinstance(value, Tensor) for value in values):
         with contextlib.suppress(RuntimeError):  # of unlike shape, kind or device: one by one
-            return torch.stack(values).double().reshape(-1).tolist()
+            return torch.stack(list(values)).double().reshape(-1).tolist()
     return [float(value) for value in values]

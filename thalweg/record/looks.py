@@ -1,7 +1,8 @@
 """Looks at gradients and weights between a training's steps, as often as a budget allows."""
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ from thalweg.record.sketching import Sketching
 __all__ = ["Look", "Looks", "numbers_of"]
 
 Number = Tensor | float
+
+ASKED = 8
+"""Pairs at the start, and every so manieth after them, that ask whether gradients pile up."""
 
 
 class Look(NamedTuple):
@@ -56,7 +60,8 @@ class Looks:
         self._optimizer, self._pace = optimizer, pace
         self._pile_up = PileUp()
         self._micro = MicroBatches() if accumulates else None
-        self._in_parts = False
+        self._in_parts = self._asks = False
+        self._pairs = 0
         self._open = ""
         self._held: list[Tensor] = []
         self._compares = "weights"
@@ -64,9 +69,8 @@ class Looks:
         self._cost = 0.0
         self._recorder: Any = None
         self._hook: Any = None
-        layers = [name.rpartition(".")[0] or name for name in self._names]
-        self.layers = list(dict.fromkeys(layers))
-        self._layer_of = torch.tensor([self.layers.index(layer) for layer in layers])
+        self._layer_of = [name.rpartition(".")[0] or name for name in self._names]
+        self.layers = list(dict.fromkeys(self._layer_of))
 
     def attach(self, recorder: Any) -> None:
         """Start; ``recorder.step_of_update()`` tells the number of the step that an update is of."""
@@ -95,12 +99,16 @@ class Looks:
         rate = self._optimizer.param_groups[0]["lr"]
         return rate.detach().clone() if isinstance(rate, Tensor) else rate
 
-    def layer_ratios(self, norms: Tensor) -> dict[str, float]:
+    def layer_ratios(self, updates: Sequence[float], weights: Sequence[float]) -> dict[str, float]:
         """‖Δw‖/‖w‖ of each layer from the norms of its parameters; NaN for weights of 0."""
-        squares = torch.zeros(2, len(self.layers), dtype=torch.float64)
-        squares.index_add_(1, self._layer_of, norms.double().square())
-        ratios = (squares[0] / squares[1].where(squares[1] > 0, torch.nan)).sqrt()
-        return dict(zip(self.layers, ratios.tolist()))
+        squares = {layer: [0.0, 0.0] for layer in self.layers}
+        for layer, update, weight in zip(self._layer_of, updates, weights):
+            squares[layer][0] += update * update
+            squares[layer][1] += weight * weight
+        return {
+            layer: math.sqrt(update / weight) if weight > 0 else math.nan
+            for layer, (update, weight) in squares.items()
+        }
 
     def check_shapes(self) -> None:
         """UsageError where a parameter has another shape than at the start."""
@@ -112,16 +120,18 @@ class Looks:
                     "another run"
                 )
 
-    def _after_update(self, *_: Any) -> None:
-        recorder = self._recorder
-        recorder.updated()
-        rate = self._optimizer.param_groups[0]["lr"]
-        self.rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
+    def _after_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        rate = optimizer.param_groups[0]["lr"]
+        self.rate = rate if type(rate) is float else self.rate_now()
+        if self._open or time.perf_counter() >= self._pace.next:
+            self._look_now()
+
+    def _look_now(self) -> None:
         begin = time.perf_counter()
-        if not self._open and (begin < self._pace.next or recorder.saves_first(begin)):
+        if not self._open and self._recorder.saves_first(begin):
             return
         with torch.no_grad():
-            self._look(recorder.step_of_update())
+            self._look(self._recorder.step_of_update())
         end = time.perf_counter()
         self._cost += end - begin
         if not self._open:
@@ -132,10 +142,11 @@ class Looks:
         numbers, gradients = self._gradient_norm()
         norms = None
         if self._open:
-            fact = self._pile_up.verdict()
-            if fact is not None:
-                numbers["gradients_accumulate"] = float(fact)
-            self._in_parts = self._pile_up.passes > 1 and not fact
+            if self._asks:
+                fact = self._pile_up.verdict()
+                if fact is not None:
+                    numbers["gradients_accumulate"] = float(fact)
+                self._in_parts = self._pile_up.passes > 1 and not fact
             if self._open == "gradients":
                 numbers |= self._gradient_product(gradients, numbers)
             else:
@@ -157,7 +168,7 @@ class Looks:
         if not self._held:
             self._held = [torch.empty_like(p) for p in self._parameters]
         if compares == "weights":
-            torch._foreach_copy_(self._held, self._parameters)
+            torch._foreach_copy_(self._held, self._parameters)  # pyright: ignore[reportPrivateImportUsage]
             sketching = self.sketching
             if sketching is not None and sketching.wants(step) and not sketching.is_full:
                 sketching.point(step)
@@ -174,15 +185,18 @@ class Looks:
                     held.copy_(parameter.grad)
             scale = self._scale()
             if scale is not None:
-                torch._foreach_div_(self._held, scale)
-        self._pile_up.watch(self._parameters)
+                torch._foreach_div_(self._held, scale)  # pyright: ignore[reportPrivateImportUsage]
+        self._asks = self._pairs < ASKED or self._pairs % ASKED == 0
+        self._pairs += 1
+        if self._asks:
+            self._pile_up.watch(self._parameters)
 
     def _gradient_norm(self) -> tuple[dict[str, Number], list[Tensor | None]]:
         gradients = [p.grad for p in self._parameters]
         seen = [g.coalesce().values() if g.is_sparse else g for g in gradients if g is not None]
         if not seen:
             return {}, gradients
-        norm = torch.nn.utils.get_total_norm(seen)
+        norm = torch.linalg.vector_norm(_norms(seen))
         scale = self._scale()
         return {"gradient_norm": norm if scale is None else norm / scale}, gradients
 
@@ -206,9 +220,8 @@ class Looks:
 
     def _weight_norms(self, numbers: dict[str, Number]) -> Tensor:
         weights = [p.detach() for p in self._parameters]
-        torch._foreach_sub_(self._held, weights)
-        each = [*torch._foreach_norm(self._held), *torch._foreach_norm(weights)]
-        norms = torch.stack([norm.to(each[0]) for norm in each]).view(2, -1)
+        torch._foreach_sub_(self._held, weights)  # pyright: ignore[reportPrivateImportUsage]
+        norms = _norms([*self._held, *weights]).view(2, -1)
         numbers["update_norm"], numbers["parameter_norm"] = torch.linalg.vector_norm(norms, dim=1)
         return norms
 
@@ -218,10 +231,11 @@ class Looks:
 
 
 def numbers_of(looks: Sequence[Look], of: Looks) -> list[tuple[int, dict[str, float]]]:
-    """Steps and numbers of looks, those on one device fetched together."""
-    values = [value for look in looks for value in look.numbers.values()]
-    tensors = [value.float().reshape(()) for value in values if isinstance(value, Tensor)]
-    fetched = iter(torch.stack(tensors).double().tolist() if tensors else ())
+    """Steps and numbers of looks, fetched from their device together."""
+    tensors = [v for look in looks for v in look.numbers.values() if isinstance(v, Tensor)]
+    fetched = iter(_fetched(tensors))
+    rows = [look.norms for look in looks if look.norms is not None]
+    norms: Iterator[list[list[float]]] = iter(torch.stack(rows).tolist() if rows else [])
     result = []
     for look in looks:
         row = {
@@ -229,7 +243,17 @@ def numbers_of(looks: Sequence[Look], of: Looks) -> list[tuple[int, dict[str, fl
             for name, value in look.numbers.items()
         }
         if look.norms is not None:
-            ratios = of.layer_ratios(look.norms.cpu())
+            ratios = of.layer_ratios(*next(norms))
             row |= {f"update_ratio/{layer}": ratio for layer, ratio in ratios.items()}
         result.append((look.step, row))
     return result
+
+
+def _fetched(values: list[Tensor]) -> list[float]:
+    return torch.stack([value.float() for value in values]).tolist() if values else []
+
+
+def _norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Of each, on the device of the first."""
+    norms = torch._foreach_norm(list(tensors))  # pyright: ignore[reportPrivateImportUsage]
+    return torch.stack([norm.to(norms[0]) for norm in norms])

@@ -1,5 +1,9 @@
 """Whether a loop tells a step's loss before the optimizer's update or after it."""
 
+from typing import Any
+
+import torch
+
 __all__ = ["Order"]
 
 
@@ -19,6 +23,17 @@ class Order:
         self.step_comes_first = self.settled = False
         self._losses = self._before_first = 0
         self._updates = 0
+        self._hook: Any = None
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Learn of the updates, until it is settled."""
+        self._hook = optimizer.register_step_post_hook(lambda *_: self.updated())
+
+    def detach(self) -> None:
+        """Learn no more."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
     def stepped(self) -> None:
         """A loss was told."""

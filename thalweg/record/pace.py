@@ -4,9 +4,10 @@ import math
 
 __all__ = ["OWN_CLOCK", "Pace"]
 
-OWN_CLOCK = 0.3
-"""Part of the budget that the recorder's own clock may show: inside a training a look finds cold
-caches and leaves them cold, and costs two to three times what the clock around it sees."""
+OWN_CLOCK = 0.2
+"""Part of the budget that the recorder's own clock may show. Inside a training a look finds cold
+caches and leaves them cold, and costs two to three times what the clock around it sees; and the
+call at every step, which no clock is held against, takes its part of the budget too."""
 
 
 class Pace:

@@ -1,4 +1,4 @@
-"""watch: what a user's own training loop does, for a few per cent of its time."""
+"""The recorder of a training that goes on in the caller's own loop."""
 
 import time
 import warnings
@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thalweg.errors import FolderError, ModelError, UsageError
+from thalweg.errors import FolderError, UsageError
 from thalweg.objective.placed import unwrapped
 from thalweg.record.events import LiveRules, Rule, append_events
 from thalweg.record.folder import RunFolder
-from thalweg.record.journal import BLOCK, Journal, warn
+from thalweg.record.journal import BLOCK, BLOCK_SECONDS, Journal, warn
 from thalweg.record.looks import Looks, numbers_of
 from thalweg.record.order import Order
 from thalweg.record.pace import Pace
@@ -25,94 +25,10 @@ from thalweg.record.sketching import Sketching
 from thalweg.record.surroundings import epoch_of, facts_of, is_first, watched_parameters
 from thalweg.trajectory import Trajectory
 
-__all__ = ["Recorder", "watch"]
+__all__ = ["Recorder"]
 
 WATCHED: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 """Models that have a recorder."""
-
-
-def watch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loader: Any = None,
-    folder: Path | str | None = None,
-    *,
-    overhead: float = 0.05,
-    sketches: bool = True,
-    checkpoints: str = "log",
-    rules: Sequence[Rule] = (),
-    task_reference: str | None = None,
-    scheduler: Any = None,
-    resume: bool = False,
-) -> "Recorder":
-    """Record a training that goes on in the caller's own loop; the weights stay the same bits.
-
-        with watch(model, optimizer, loader, folder="runs/mine") as recorder:
-            for inputs, targets in loader:
-                optimizer.zero_grad()
-                loss = criterion(model(inputs), targets)
-                loss.backward()
-                optimizer.step()
-                recorder.step(loss)  # last in the loop
-
-    Every step: ``loss`` and ``learning_rate`` (of the first parameter group). On pairs of updates,
-    as often as the budget allows:
-
-    - ``gradient_norm``, of the gradient as the optimizer used it;
-    - ``gradients_accumulate``: 1 where the gradient used before was never cleared;
-    - ``gradient_product``: ⟨g_t, g_{t+1}⟩, or the same from the micro-batches of one update where
-      gradients are accumulated (``micro_batches`` of them): an estimate of ‖∇f‖², from which
-      :func:`~thalweg.record.signal.gradient_signal` tells the gradient's signal;
-    - ``update_norm``, ``parameter_norm`` and, by module, ``update_ratio/NAME`` = ‖Δw‖/‖w‖.
-
-    ``watch_share`` is the share of the time that the recorder's own clock has seen so far.
-
-    Args:
-        model: what is trained; inside ``torch.compile`` or DistributedDataParallel too.
-        optimizer: what trains it.
-        loader: the DataLoader, if there is one: its size is noted, its generator's state is saved.
-        folder: a run folder to make, with sketches and checkpoints. What cannot be written is
-            warned of once; the training goes on. In a distributed training rank 0 writes.
-        overhead: share of the training's time that may be spent beyond what each step's loss takes.
-        sketches: keep the parameters and gradients of some steps in the folder, or their sketches
-            where they are many.
-        checkpoints: ``"log"``: at steps about a factor of two apart; ``"epoch"``: after each epoch
-            of the loader, while the disk has room. Either way at the start, every minute (each
-            replaces the one of the minute before), as far as the budget allows, and at the end.
-        rules: asked about the history as it grows, as far as the budget allows; what they see is
-            written to ``events.jsonl`` and said in a line, such as by ``thalweg.live_rules()``.
-        task_reference: ``file.py:callable`` of the Task, noted in the folder for later diagnoses.
-        scheduler: the learning-rate schedule, saved with the checkpoints.
-        resume: go on with the run in ``folder``: its last checkpoint is put into model, optimizer,
-            scheduler, the loader's generator and the global random states, and
-            ``recorder.steps`` is the step from which the loop has to go on. To the bit, if
-            ``recorder.step`` is called last in the loop: a checkpoint is what it finds.
-
-    Raises:
-        UsageError: a model that is watched already, a folder that holds another run (or none, with
-            ``resume``), an overhead below 0, arguments of other types.
-    """
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise UsageError(
-            f"optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}"
-        )
-    if isinstance(overhead, bool) or not isinstance(overhead, float | int) or not overhead >= 0:
-        raise UsageError(f"overhead must be a share of the time, 0 or more, not {overhead!r}")
-    if unwrapped(model) in WATCHED:
-        raise UsageError("model must have no other recorder: close that one first")
-    if resume and folder is None:
-        raise UsageError("folder must be given to resume a run")
-    recorder = Recorder(model, optimizer, loader, scheduler, float(overhead), checkpoints)
-    recorder._live = LiveRules(rules)
-    if folder is not None and resume:
-        recorder._resume(RunFolder.open(folder))
-    elif folder is not None and is_first():
-        facts = facts_of(recorder.model, optimizer, loader, overhead)
-        recorder._start(Path(folder), task_reference, facts)
-    recorder._attach(sketches and overhead > 0)
-    return recorder
 
 
 class Recorder:
@@ -131,12 +47,14 @@ class Recorder:
         scheduler: Any,
         overhead: float,
         checkpoints: str,
+        rules: Sequence[Rule],
     ) -> None:
         self.steps = 0
         self.model, self._optimizer, self._scheduler = unwrapped(model), optimizer, scheduler
+        self._loader, self._overhead, self._checkpoints = loader, overhead, checkpoints
         generator = getattr(loader, "generator", None)
         self._generators = {"loader": generator} if isinstance(generator, torch.Generator) else {}
-        self._epoch, self._checkpoints = epoch_of(loader), checkpoints
+        self._epoch = epoch_of(loader)
         self._saving = Saving(checkpoints, self._epoch)
         self._journal = Journal()
         self._pace = Pace(overhead)
@@ -146,9 +64,13 @@ class Recorder:
             self._pace,
             accumulates=not isinstance(model, nn.parallel.DistributedDataParallel),
         )
+        self._live = LiveRules(rules)
         self._order = Order()
-        self._live = LiveRules(())
+        self._losses: list[Tensor | float] = []
+        self._rates: list[Tensor | float | None] = []
         self._begun = time.perf_counter()
+        # Step and time from which something may be due.
+        self._look_out = self._wake = self._flush_at = 0.0
         self._closed = False
 
     def step(self, loss: Tensor | float) -> None:
@@ -158,29 +80,36 @@ class Recorder:
             UsageError: after :meth:`close`; a loss that is not one number; parameters that have
                 changed their shapes.
         """
-        if isinstance(loss, Tensor) and loss.ndim == 0:
-            loss = loss.detach()
+        if isinstance(loss, Tensor) and not loss.ndim:
+            self._losses.append(loss.detach())
         else:
-            loss = _one_number(loss)
-        if self._closed:
-            raise UsageError("step must not be called after close")
+            self._losses.append(_one_number(loss))
+        self._rates.append(self._looks.rate)
         self.steps += 1
-        used = self._looks.rate
-        if not self._order.settled:
+        # Every call here finds cold caches: what is not due must cost nothing.
+        if self.steps >= self._look_out or time.perf_counter() >= self._wake:
+            self._attend()
+
+    def _attend(self) -> None:
+        """What is due after a step: settle the order of the loop, flush, save."""
+        if self._closed:
+            self._losses, self._rates, self.steps = [], [], self.steps - 1
+            raise UsageError("step must not be called after close")
+        if self._order.settled:
+            self._order.detach()
+        else:
             self._order.stepped()
-        if used is None or self._order.step_comes_first:  # a schedule may have moved on
-            used = self._looks.rate_now()
-        count = self._journal.add(loss, used)
+        if self._rates[-1] is None or self._order.step_comes_first:
+            self._rates[-1] = self._looks.rate_now()  # a schedule may have moved on
         now = time.perf_counter()
-        if count >= BLOCK or now >= self._journal.flush_at:
+        if len(self._losses) >= BLOCK or now >= self._flush_at:
             self._flush()
         if self.saves_first(now) and self._pace.is_due(now):
             self._save(keep=self._saving.keeps(self.steps))
-
-    def updated(self) -> None:
-        """The optimizer has made an update."""
-        if not self._order.settled:
-            self._order.updated()
+        every = not self._order.settled or self._order.step_comes_first
+        block = self.steps + BLOCK - len(self._losses)
+        self._look_out = 0 if every else min(block, self._saving.keep_from)
+        self._wake = min(self._flush_at, self._saving.roll_at)
 
     def step_of_update(self) -> int:
         """The number of the step to which an update of the optimizer, just made, belongs."""
@@ -188,7 +117,7 @@ class Recorder:
 
     def flush_soon(self) -> None:
         """Write at the next step, as there is no room to wait."""
-        self._journal.flush_at = 0.0
+        self._flush_at = self._wake = 0.0
 
     def saves_first(self, now: float) -> bool:
         """Whether a checkpoint waits for its time, so that looks stand back."""
@@ -226,6 +155,8 @@ class Recorder:
             return
         self._closed = True
         self._looks.detach()
+        self._order.detach()
+        self._look_out = 0
         WATCHED.discard(self.model)
         self._flush()
         if at_a_step:
@@ -236,23 +167,35 @@ class Recorder:
         if self.folder is not None:
             self.folder.close()
 
-    def _attach(self, sketches: bool) -> None:
+    def begin(
+        self, folder: Path | str | None, task_reference: str | None, *, resume: bool, sketches: bool
+    ) -> None:
+        """Make or open the folder, and start to watch; see :func:`~thalweg.record.watch.watch`."""
+        if folder is not None and resume:
+            self._resume(RunFolder.open(folder))
+        elif folder is not None and is_first():
+            facts = facts_of(self.model, self._optimizer, self._loader, self._overhead)
+            self._start(Path(folder), task_reference, facts)
         if self.folder is None:
             self._saving.stop()
-        elif sketches:
+        elif sketches and self._overhead > 0:
             parameters = watched_parameters(self.model, self._optimizer)
             path = self.folder.sketches_path
             self._looks.sketching = Sketching(path, parameters, self._epoch, self.steps)
+        self._order.attach(self._optimizer)
         self._looks.attach(self)
+        self._flush_at = time.perf_counter() + BLOCK_SECONDS
         WATCHED.add(self.model)
 
     def _flush(self) -> None:
         begin = time.perf_counter()
         looks, self._looks.new = self._looks.new, []
+        losses, self._losses = self._losses, []
+        rates, self._rates = self._rates, []
         rows = numbers_of(looks, self._looks)
         if rows:
             rows[-1][1]["watch_share"] = self._pace.spent / (begin - self._begun)
-        self._journal.flush(rows)
+        self._journal.flush(losses, rates, rows)
         sketching = self._looks.sketching
         if sketching is not None and sketching.is_full:
             self._write_sketches()
@@ -261,6 +204,7 @@ class Recorder:
             self._journal.write(lambda folder: append_events(folder.path, events))
         end = time.perf_counter()
         self._pace.took(end - begin, end)
+        self._flush_at = end + BLOCK_SECONDS
 
     def _write_sketches(self, *, last: bool = False) -> None:
         sketching = self._looks.sketching

@@ -26,6 +26,8 @@ class Saving:
     Attributes:
         saved: step of the newest checkpoint; -1 before any.
         rolling: step of the one that the next replaces; -1 where there is none.
+        keep_from: step from which the next is due that stays.
+        roll_at: time from which a rolling one is due.
     """
 
     def __init__(self, when: str, epoch: int | None, begin: int = -1) -> None:
@@ -35,16 +37,16 @@ class Saving:
             raise UsageError("checkpoints by epoch need a loader that knows its length")
         self._epoch = epoch if when == "epoch" else None
         self.saved, self.rolling = begin, -1
-        self._keep_from = self._next(max(begin, 0))
-        self._roll_at = time.perf_counter() + ROLLING_SECONDS if begin >= 0 else math.inf
+        self.keep_from = self._next(max(begin, 0))
+        self.roll_at = time.perf_counter() + ROLLING_SECONDS if begin >= 0 else math.inf
 
     def wants(self, step: int, now: float) -> bool:
         """Whether a checkpoint is to be saved after this step, as soon as the pace allows."""
-        return step >= self._keep_from or now >= self._roll_at
+        return step >= self.keep_from or now >= self.roll_at
 
     def keeps(self, step: int) -> bool:
         """Whether the one saved after this step stays."""
-        return step >= self._keep_from
+        return step >= self.keep_from
 
     def did(self, step: int, begin: float, pace: Pace, *, kept: bool) -> None:
         """Say that a checkpoint was saved, and when that began."""
@@ -52,12 +54,12 @@ class Saving:
         pace.took(end - begin, end)
         self.saved, self.rolling = step, -1 if kept else step
         if kept:
-            self._keep_from = self._next(step)
-        self._roll_at = end + ROLLING_SECONDS
+            self.keep_from = self._next(step)
+        self.roll_at = end + ROLLING_SECONDS
 
     def stop(self) -> None:
         """Save no more."""
-        self._keep_from = self._roll_at = self.saved = math.inf
+        self.keep_from = self.roll_at = self.saved = math.inf
 
     def has_room(self, checkpoint: Path) -> bool:
         """Whether the disk has room for more like this one; without it, epochs are not kept."""
