@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from tests.problems import classes, network, vectors
 from thalweg.errors import FolderError, UsageError
 from thalweg.measure import path_of_run
-from thalweg.measure.recorded import SavedPoints
+from thalweg.measure.kept_points import SavedPoints
 from thalweg.record.folder import RunFolder
 from thalweg.task import Task
 
@@ -79,7 +79,7 @@ def test_checkpoints_give_the_exact_path(trained: Path) -> None:
         assert w.epoch == pytest.approx(w.step / 5)
         assert w.learning_rate == (0.3 if w.step < 20 else 0.15)
         assert w.stochastic is not None and w.stochastic.draws == 16
-    assert found.name == "mine" and found.end == "the last checkpoint, of step 40"
+    assert found.name == "mine" and found.end == "where it stood last, at step 40"
     assert found.positive_from() == 0
 
 
@@ -98,7 +98,7 @@ def test_the_end_may_be_the_average_or_the_best(trained: Path) -> None:
         run.load_checkpoint(step, given.model)
         losses[step] = cross_entropy(given.model(given.test[0]), given.test[1]).item()
     step = min(losses, key=lambda s: losses[s])
-    assert best.end == f"the checkpoint of the lowest loss on held-out data, of step {step}"
+    assert best.end == f"the point of the lowest loss on held-out data, of step {step}"
     assert next(w for w in best.waypoints if w.step == step).from_end.value == 0
 
 

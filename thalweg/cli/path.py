@@ -35,22 +35,22 @@ class Options:
     """Load the task that each RUN itself names; this runs its code."""
 
     end: str = "last"
-    """What the run is seen from: last (checkpoint), average (of the second half), best (by loss)."""
+    """What it is seen from: its last point, the average of the second half, or the best by loss."""
 
     points: Annotated[int, whole("--points", 2, MOST)] = 25
-    """Checkpoints to look at, at most."""
+    """How many points of the run to look at, at most."""
 
     examples: Annotated[int, whole("--examples", 1)] = 2048
     """Examples to measure on; of more a sample is drawn."""
 
     batches: Annotated[int, whole("--batches", 0, MOST)] = 16
-    """Mini-batches drawn at each checkpoint."""
+    """Mini-batches drawn at each point."""
 
     smoothed: Annotated[int, whole("--smoothed", 0, MOST)] = 8
     """Of these, how many are stepped with for the smoothed gradient: one evaluation each."""
 
     neighbours: Annotated[int, whole("--neighbours", 0, MOST)] = 0
-    """Points drawn from a ball around each checkpoint, one evaluation each; 100 is usual."""
+    """Points drawn from a ball around each point, one evaluation each; 100 is usual."""
 
     radius: Annotated[float, number("--radius")] = 0.5
     """Of that ball, in units of the parameters."""
@@ -77,16 +77,17 @@ def path(
 ) -> int:
     """Say whether a run's gradients pointed to where it ended: one-point convexity along its path.
 
-    For the checkpoints of each RUN: the inner product of minus the gradient with the way to the end,
+    For points of each RUN, by what it kept: the inner product of minus the gradient with the way to the end,
     its cosine, the constant c (the inner product over the squared distance), norms of the full
     and of mini-batch gradients, distances from start and end; then the noise ball that these
     constants predict beside the distance that the run kept. Of several RUNs, such as seeds, the
-    least by step.
+    least by step. Without a task the sketches of the RUN and the mini-batch gradients that it met
+    have to do.
 
     Parameters
     ----------
     run
-        The path of a run folder, with --task or --own-task.
+        The path of a run folder; with --task or --own-task its loss is evaluated.
     others
         More of them.
     """
@@ -109,10 +110,11 @@ def _measured(run: str, options: Options, terminal: Terminal) -> "RunPath":
         if found.run is None:
             raise UsageError(f"RUN must be the path of a run folder, but {run} is a task")
         if found.task is None:
-            note = remark_unused_task(found)
-            raise UsageError(
-                note or "--task must be given: the path is measured with the task's loss"
-            )
+            from thalweg.measure.sketched import path_of_sketches
+
+            if (note := remark_unused_task(found)) is not None:
+                terminal.remark(note)
+            return path_of_sketches(found.run, points=options.points)
         from thalweg.measure.recorded import path_of_run
 
         return path_of_run(
@@ -179,7 +181,7 @@ def _range(spread: "Spread") -> str:
 def _sentences(found: "RunPath") -> list[str]:
     way = found.before_the_end
     if not way:
-        return ["The run has no checkpoint away from its end."]
+        return ["The run has no point away from its end."]
     since = found.positive_from()
     least = found.least()
     if since is None:
@@ -219,7 +221,7 @@ def _tell_least(found: "Sequence[RunPath]", options: Options, terminal: Terminal
         show_table(terminal, ("step", "⟨−∇f, x_T−x⟩", "c"), rows, "rrr")
     below = [s for s, (inner, _) in least.items() if not inner.value > 0]
     if not least:
-        terminal.line("The runs share no step of a checkpoint before their ends.")
+        terminal.line("The runs share no step before their ends.")
     elif below:
         terminal.line(f"Not above 0 in every run at {len(below)} of {len(least)} shared steps.")
     else:

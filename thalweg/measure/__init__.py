@@ -10,6 +10,7 @@ from thalweg.measure.layers import LayerReport, layers
 from thalweg.measure.path import path
 from thalweg.measure.recorded import path_of_run
 from thalweg.measure.signal import label_signal
+from thalweg.measure.sketched import path_of_sketches
 from thalweg.measure.steps import (
     LineDrop,
     krylov_step,
@@ -48,6 +49,7 @@ __all__ = [
     "overfit_one_batch",
     "path",
     "path_of_run",
+    "path_of_sketches",
     "per_example",
     "predicted_change",
 ]

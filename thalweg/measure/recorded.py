@@ -1,71 +1,36 @@
-"""A run folder as a path: the weights of its checkpoints, its learning rates, where it ended."""
+"""A run folder and its task as a path: its points, its learning rates, where it ended."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from thalweg.errors import FolderError, ModelError, UsageError
+from thalweg.errors import FolderError, UsageError
+from thalweg.measure.kept_points import points_of
 from thalweg.measure.path import path
 from thalweg.measure.waypoint import RunPath
 from thalweg.objective.examples import Examples, batch_length
-from thalweg.objective.placed import Placed, copied, unwrapped
 from thalweg.objective.supervised import Supervised
 from thalweg.record.folder import RunFolder
 from thalweg.run.view import OptimizerView
 from thalweg.task import Task
 from thalweg.trajectory import Trajectory
 
-__all__ = ["ENDS", "SavedPoints", "path_of_run"]
+__all__ = ["ENDS", "path_of_run"]
 
 ENDS = ("last", "average", "best")
-"""``last``: the last checkpoint. ``average``: the mean of those in the second half of the run.
+"""``last``: the last of its points. ``average``: the mean of those in the second half of the run.
 ``best``: that of the lowest loss, held out where the task has such data."""
 
 EXAMPLES = 2048
 """Measured on, unless more are asked for."""
-
-
-class SavedPoints(Mapping[int, Tensor]):
-    """The trainable parameters at a run's checkpoints, by step; each is read when asked for.
-
-    Args:
-        run: the folder.
-        model: of the shape that was trained; a copy of it takes the weights.
-        most: how many checkpoints at most: evenly chosen, the first and the last among them.
-    """
-
-    def __init__(self, run: RunFolder, model: nn.Module, most: int | None = None) -> None:
-        self._run = run
-        try:
-            self._model = copied(unwrapped(model))
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise ModelError(f"model must allow copy.deepcopy, but it fails: {error}") from error
-        self._placed = Placed(self._model, restore=False)
-        steps = run.checkpoints()
-        if most is not None and most < len(steps):
-            kept = np.linspace(0, len(steps) - 1, most).round().astype(int)
-            steps = [steps[place] for place in sorted(set(kept.tolist()))]
-        self._steps = steps
-
-    def __getitem__(self, step: int) -> Tensor:
-        if step not in self._steps:
-            raise KeyError(step)
-        self._run.load_checkpoint(step, self._model)
-        return self._placed.point()
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._steps)
-
-    def __len__(self) -> int:
-        return len(self._steps)
 
 
 def path_of_run(
@@ -83,7 +48,7 @@ def path_of_run(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunPath:
-    """The path of a recorded run, from its checkpoints and its task.
+    """The path of a recorded run and its task, from its checkpoints or the parameters it kept whole.
 
     The loss is that of the optimizer's own view: with its weight decay, and with batch statistics
     where the model has them. Its learning rates are those recorded.
@@ -92,7 +57,7 @@ def path_of_run(
         run: the folder that :func:`thalweg.watch` wrote.
         task: model, loss, data and optimizer as they were trained; its weights play no part.
         end: what x_T is: one of :data:`ENDS`.
-        points: checkpoints at most; ``None`` for all.
+        points: how many at most; ``None`` for all.
         examples: measured on; of more a sample is drawn, and errors say what it leaves open.
         batches, smoothed, neighbours, radius, curvature, seed, progress: as in
             :func:`thalweg.measure.path.path`.
@@ -107,7 +72,7 @@ def path_of_run(
     for name, value, least in (("examples", examples, 1), ("points", points or 2, 2)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name} must be a whole number of {least} or more, not {value!r}")
-    saved = SavedPoints(folder, task.model, points)
+    saved = points_of(folder, task.model, points)
     if len(saved) < 2:
         raise FolderError(
             f"run {folder.path} must have two checkpoints at least to be a path, but has {len(saved)}"
@@ -176,17 +141,17 @@ def _batch_size(task: Task, population: int) -> int:
 
 
 def _end(
-    saved: SavedPoints, objective: Supervised, task: Task, end: str
+    saved: Mapping[int, Tensor], objective: Supervised, task: Task, end: str
 ) -> tuple[Tensor | None, str]:
     steps: Sequence[int] = tuple(saved)
     if end == "last":
-        return None, f"the last checkpoint, of step {steps[-1]}"
+        return None, f"where it stood last, at step {steps[-1]}"
     if end == "average":
         late = [step for step in steps if step >= steps[-1] / 2]
         mean = saved[late[0]].double()
         for count, step in enumerate(late[1:], start=2):
             mean += (saved[step] - mean) / count
-        name = f"the average of the {len(late)} checkpoints from step {late[0]} on"
+        name = f"the average of the {len(late)} points from step {late[0]} on"
         return mean.to(saved[late[0]]), name
     judge, where = objective, "training data"
     if task.test is not None:
@@ -194,9 +159,9 @@ def _end(
     losses = {step: judge.value(saved[step]) for step in steps}
     finite = {step: loss for step, loss in losses.items() if math.isfinite(loss)}
     if not finite:
-        raise UsageError("end must not be best for a run whose loss is finite at no checkpoint")
+        raise UsageError("end must not be best for a run whose loss is finite nowhere")
     best = min(finite, key=lambda step: finite[step])
-    name = f"the checkpoint of the lowest loss on {where}, of step {best}"
+    name = f"the point of the lowest loss on {where}, of step {best}"
     return saved[best], name
 
 
