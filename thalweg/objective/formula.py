@@ -101,7 +101,8 @@ class Formula:
 
     def __call__(self, points: Tensor) -> Tensor:
         """Values ``(...)`` at points ``(..., dim)``."""
-        return self.evaluate(points.unbind(-1))
+        one = self.dim == 1  # a view, where unbinding makes its gradient anew
+        return self.evaluate((points.squeeze(-1),) if one else points.unbind(-1))
 
     def derivative(self, name: str) -> "Formula":
         """The partial derivative, a formula in the same variables.

@@ -20,7 +20,7 @@ __all__ = ["NEVER", "SIZE", "Block", "Losses", "rows_of_a_block"]
 NEVER = -1
 """Where the step at which something happened would stand, for a trial to which it did not."""
 
-SIZE = 2**16
+SIZE = 2**17
 """Coordinates in a block: what a processor keeps close, and enough that calls cost little."""
 
 

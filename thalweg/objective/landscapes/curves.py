@@ -135,7 +135,7 @@ class _Curve:
     end_slopes: tuple[float, float]
 
     def __call__(self, points: Tensor) -> Tensor:
-        x = points[..., 0]
+        x = points.squeeze(-1)
         knots = torch.tensor(self.knots, dtype=torch.float64, device=x.device)
         # In double precision: near a knot a rounded one would choose the wrong piece.
         piece = torch.bucketize(x.detach().double(), knots[1:-1], right=True)

@@ -171,11 +171,11 @@ def _wave(amplitude: float, frequency: float, domain: float) -> tuple[float, flo
 
 
 def _spiky(amplitude: float, frequency: float, points: Tensor) -> Tensor:
-    x = points[..., 0]
+    x = points.squeeze(-1)
     return x.square() + amplitude * torch.cos(frequency * x)
 
 
 def _triangle_spikes(amplitude: float, frequency: float, points: Tensor) -> Tensor:
-    x = points[..., 0]
+    x = points.squeeze(-1)
     turn = torch.remainder(x * (frequency / math.pi), 2)
     return x.square() + amplitude * (2 * (1 - turn).abs() - 1)
