@@ -31,7 +31,7 @@ def descend(
 ) -> Trajectory:
     """Run the plan: ``x ← step(x, ∇f(x) + ω)`` with torch's own optimizer, every trial a row.
 
-    Trials are stepped in blocks of 65 536 coordinates, each with random generators of its own: the
+    Trials are stepped in blocks of 131 072 coordinates, each with random generators of its own: the
     result does not depend on ``chunk``. A trial whose loss is not finite has diverged: it is frozen
     at the point where that was seen, counted, and spoils no other; when all have, the run ends.
     Memory: a few times the points of all trials, or of a chunk of them, and the ends.
