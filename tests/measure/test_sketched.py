@@ -44,7 +44,7 @@ def test_what_is_kept_whole_is_exact(tmp_path: Path) -> None:
         assert w.from_start.value == pytest.approx(float((points[row] - points[0]).norm()))
         if row < 3:
             assert w.convexity.value == pytest.approx(inner / float(onward @ onward), rel=1e-5)
-    assert len(found.before_the_end) == 3 and "kept whole" in found.notes[0]
+    assert len(found.before_the_end) == 3 and "sketched" not in found.notes[0]
     assert path_of_sketches(run, points=2).table()["step"].tolist() == [0, 9]
 
 

@@ -81,7 +81,7 @@ def path(
     its cosine, the constant c (the inner product over the squared distance), norms of the full
     and of mini-batch gradients, distances from start and end; then the noise ball that these
     constants predict beside the distance that the run kept. Of several RUNs, such as seeds, the
-    least by step. Without a task the sketches of the RUN and the mini-batch gradients that it met
+    least by epoch. Without a task the sketches of the RUN and the mini-batch gradients that it met
     have to do.
 
     Parameters
@@ -149,14 +149,14 @@ def _tell(found: "RunPath", options: Options, terminal: Terminal) -> None:
 def _row(w: "Waypoint") -> dict[str, str]:
     row = {
         "step": str(w.step),
-        "epoch": "" if math.isnan(w.epoch) else shown(w.epoch, 3),
-        "loss": shown(w.loss.value, 4),
-        "‖∇f‖": shown(w.gradient_norm.value, 3),
+        "epoch": _plain_text(w.epoch, 3),
+        "loss": _plain_text(w.loss.value, 4),
+        "‖∇f‖": _text(w.gradient_norm),
         "⟨−∇f, x_T−x⟩": _text(w.inner),
         "cosine": _text(w.cosine),
         "c": _text(w.convexity),
-        "from start": shown(w.from_start.value, 3),
-        "from end": shown(w.from_end.value, 3),
+        "from start": _text(w.from_start),
+        "from end": _text(w.from_end),
     }
     if w.stochastic is not None:
         row["‖∇f_B‖"] = _range(w.stochastic)
@@ -172,6 +172,10 @@ def _text(estimate: Estimate) -> str:
         return ""
     value, error = rounded(estimate.value, estimate.error, 3)
     return f"{value} ± {error}" if error else value
+
+
+def _plain_text(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else shown(value, digits)
 
 
 def _range(spread: "Spread") -> str:
@@ -217,15 +221,20 @@ def _tell_least(found: "Sequence[RunPath]", options: Options, terminal: Terminal
     least = least_convexity(found)
     if least and not options.quiet:
         terminal.line(f"The least over {len(found)} runs")
-        rows = [[str(s), _text(inner), _text(c)] for s, (inner, c) in least.items()]
-        show_table(terminal, ("step", "⟨−∇f, x_T−x⟩", "c"), rows, "rrr")
-    below = [s for s, (inner, _) in least.items() if not inner.value > 0]
+        rows = [[str(t), _text(inner), _text(c)] for t, (inner, c) in least.items()]
+        show_table(terminal, (_time(found), "⟨−∇f, x_T−x⟩", "c"), rows, "rrr")
+    below = [t for t, (inner, _) in least.items() if not inner.value > 0]
     if not least:
-        terminal.line("The runs share no step before their ends.")
+        terminal.line(f"The runs share no {_time(found)} before their ends.")
     elif below:
-        terminal.line(f"Not above 0 in every run at {len(below)} of {len(least)} shared steps.")
+        terminal.line(f"Not above 0 in every run at {len(below)} of {len(least)} of them.")
     else:
-        terminal.line(f"Above 0 in all {len(found)} runs at all {len(least)} shared steps.")
+        terminal.line(f"Above 0 in all {len(found)} runs at all {len(least)} of them.")
+
+
+def _time(found: "Sequence[RunPath]") -> str:
+    known = all(not math.isnan(w.epoch) for path in found for w in path.waypoints)
+    return "epoch" if known else "step"
 
 
 def _plain(found: "Sequence[RunPath]") -> dict[str, Any]:
@@ -235,7 +244,7 @@ def _plain(found: "Sequence[RunPath]") -> dict[str, Any]:
         return value if math.isfinite(value) else None
 
     least = [
-        {"step": step, "inner": finite(inner.value), "convexity": finite(c.value)}
-        for step, (inner, c) in least_convexity(found).items()
+        {_time(found): time, "inner": finite(inner.value), "convexity": finite(c.value)}
+        for time, (inner, c) in least_convexity(found).items()
     ]
     return {"runs": [each.to_dict() for each in found], "least": least}

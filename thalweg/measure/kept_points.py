@@ -20,7 +20,7 @@ class SavedPoints(Mapping[int, Tensor]):
     Args:
         run: the folder.
         model: of the shape that was trained; a copy of it takes the weights.
-        most: how many checkpoints at most: evenly chosen, the first and the last among them.
+        most: how many checkpoints at most, as :func:`some_of` chooses them.
     """
 
     def __init__(self, run: RunFolder, model: nn.Module, most: int | None = None) -> None:
@@ -86,8 +86,13 @@ def points_of(run: RunFolder, model: nn.Module, most: int | None = None) -> Mapp
 
 
 def some_of(steps: Sequence[int], most: int | None) -> list[int]:
-    """At most so many of the steps, evenly chosen, the first and the last among them."""
+    """At most so many of the steps: the first, the last, and those nearest to T·(i/m)² between them.
+
+    So they are dense where the run moves fast, and about the same for every run of one length.
+    """
     if most is None or most >= len(steps):
         return list(steps)
-    kept = np.linspace(0, len(steps) - 1, most).round().astype(int)
-    return [steps[place] for place in sorted(set(kept.tolist()))]
+    known = np.asarray(steps)
+    wanted = known[0] + (known[-1] - known[0]) * np.linspace(0, 1, most) ** 2
+    nearest = np.abs(known[None, :] - wanted[:, None]).argmin(1)
+    return [steps[place] for place in sorted(set(nearest.tolist()))]

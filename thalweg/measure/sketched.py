@@ -25,7 +25,7 @@ def path_of_sketches(run: RunFolder | Path | str, *, points: int | None = None) 
 
     Args:
         run: the folder that :func:`thalweg.watch` wrote.
-        points: rows at most, evenly chosen; ``None`` for all.
+        points: rows at most; ``None`` for all.
 
     Raises:
         FolderError: a run without two rows of sketches.
@@ -41,8 +41,10 @@ def path_of_sketches(run: RunFolder | Path | str, *, points: int | None = None) 
     rates = folder.metrics()["learning_rate"]
     rate_of = dict(zip(rates.steps.tolist(), rates.values.tolist()))
     waypoints = []
-    for row in some_of(range(len(kept)), points):
-        step = int(kept.steps[row])
+    wanted = set(some_of(kept.steps.tolist(), points))
+    for row, step in enumerate(kept.steps.tolist()):
+        if step not in wanted:
+            continue
         x, slope = kept.parameters[row], kept.gradients[row]
         inner, cosine, convexity = _seen_from_end(sketch, slope, last - x)
         waypoints.append(
@@ -59,10 +61,10 @@ def path_of_sketches(run: RunFolder | Path | str, *, points: int | None = None) 
                 from_end=sketch.distance(x, last),
             )
         )
-    size = "kept whole" if sketch.exact else f"sketched to {sketch.size} of {sketch.dim} numbers"
+    size = "" if sketch.exact else f", sketched to {sketch.size} of {sketch.dim} numbers"
     note = (
-        f"from what the run kept, {size}: gradients are those of single mini-batches, and their noise "
-        "is in every number; with the task they are exact"
+        f"from what the run kept of parameters and gradients{size}: the gradients are those of single "
+        "mini-batches, whose noise is in every number; with its task they are exact"
     )
     end = f"where it stood last, at step {int(kept.steps[-1])}"
     return RunPath(

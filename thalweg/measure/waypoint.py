@@ -219,24 +219,30 @@ class RunPath:
 
 
 def least_convexity(paths: Sequence[RunPath]) -> dict[int, tuple[Estimate, Estimate]]:
-    """Over several runs, such as seeds: the least ``inner`` and the least c_t, by step.
+    """Over several runs, such as seeds: the least ``inner`` and the least c_t, by epoch.
 
-    Of the steps that all of them have a waypoint at, x_T left out. Each with the error of the run
-    that attains it.
+    Of the epochs, rounded to whole ones, in which all of them have a waypoint, x_T left out; by step
+    where epochs are not known. Each with the error of the run that attains it.
 
     Raises:
         UsageError: no run.
     """
     if not paths:
         raise UsageError("paths must hold a run at least, but is empty")
-    seen = [{w.step: w for w in path.before_the_end} for path in paths]
+    by_step = any(math.isnan(w.epoch) for path in paths for w in path.waypoints)
+    seen: list[dict[int, list[Waypoint]]] = []
+    for path in paths:
+        seen.append({})
+        for w in path.before_the_end:
+            if not math.isnan(w.inner.value):
+                seen[-1].setdefault(w.step if by_step else round(w.epoch), []).append(w)
     shared = sorted(set(seen[0]).intersection(*seen[1:]))
     return {
-        step: (
-            min((each[step].inner for each in seen), key=float),
-            min((each[step].convexity for each in seen), key=float),
+        time: (
+            min((w.inner for each in seen for w in each[time]), key=float),
+            min((w.convexity for each in seen for w in each[time]), key=float),
         )
-        for step in shared
+        for time in shared
     }
 
 
