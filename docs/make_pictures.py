@@ -1,4 +1,4 @@
-"""Make the pictures of the README: a report of a stuck training with its race, light and dark.
+"""Make the pictures of the pages: a report of a stuck training with its race, and the lesson.
 
 Run it from the repository's root; it needs Chromium: ``.venv/bin/python docs/make_pictures.py``.
 """
@@ -13,14 +13,19 @@ import torch
 
 import thalweg as tw
 from thalweg.clinic import CASES
+from thalweg.show.gallery import exhibit
+from thalweg.show.lesson import lesson
 
 CASE = "noisy_network"
 """A network at its noise floor: the commonest way to be stuck, with error bars that show."""
 
 WIDTH, HEIGHT = 1400, 1226
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SCHEMES = {"report.png": 1, "report-dark.png": 0}
+SCHEMES = {".png": 1, "-dark.png": 0}
 """The value of Chromium's preferredColorScheme for each picture."""
+
+EXHIBITS = ("saddle", "flat-minimum")
+"""Two that stand beside each other in the picture of the lesson."""
 
 PAGE = """<!DOCTYPE html><meta name="color-scheme" content="light dark">
 <style>
@@ -30,8 +35,8 @@ PAGE = """<!DOCTYPE html><meta name="color-scheme" content="light dark">
   iframe {{ flex: 1; height: {height}px; border: 0 }}
   iframe + iframe {{ margin-top: 1.8rem; height: calc({height}px - 1.8rem) }}
 </style>
-<iframe src="{report}"></iframe><iframe src="{report}#race"></iframe>"""
-"""The verdict and the vital signs on the left, the race of the same report on the right."""
+<iframe src="{left}"></iframe><iframe src="{right}"></iframe>"""
+"""Two pages, or two places of one, side by side."""
 
 
 def main() -> int:
@@ -39,17 +44,36 @@ def main() -> int:
     if browser is None:
         print(f"one of {', '.join(BROWSERS)} must be installed", file=sys.stderr)
         return 2
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (left, right) in {
+            "report": _report(Path(folder)),
+            "lesson": _lesson(Path(folder)),
+        }.items():
+            page = Path(folder) / "page.html"
+            page.write_text(PAGE.format(left=left, right=right, height=HEIGHT))
+            for ending, scheme in SCHEMES.items():
+                _draw(browser, page, Path(__file__).parent / f"{name}{ending}", scheme)
+    return 0
+
+
+def _report(folder: Path) -> tuple[str, str]:
+    """The verdict and the vital signs, and the race of the same report."""
     torch.manual_seed(0)
     task = CASES[CASE].make(0)
     finding = tw.diagnose(task)
     race = tw.race(task, finding.cures)
-    with tempfile.TemporaryDirectory() as folder:
-        path = tw.report(finding, Path(folder) / "of.html", race=race)
-        page = Path(folder) / "page.html"
-        page.write_text(PAGE.format(report=path.as_uri(), height=HEIGHT))
-        for name, scheme in SCHEMES.items():
-            _draw(browser, page, Path(__file__).parent / name, scheme)
-    return 0
+    path = tw.report(finding, folder / "of.html", race=race)
+    return path.as_uri(), f"{path.as_uri()}#race"
+
+
+def _lesson(folder: Path) -> list[str]:
+    """An exhibit each, of pages that hold one."""
+    places = []
+    for name in EXHIBITS:
+        shown = exhibit(name)
+        path = lesson([(shown, shown.build(0))], folder / f"{name}.html")
+        places.append(f"{path.as_uri()}#{name}")
+    return places
 
 
 def _draw(browser: str, page: Path, picture: Path, scheme: int) -> None:
