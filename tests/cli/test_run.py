@@ -54,6 +54,16 @@ def test_divergence_is_counted(thalweg_program: Program) -> None:
     assert told["median_loss"] is None
 
 
+def test_minima_beyond_the_domain_of_a_landscape_are_found(thalweg_program: Program) -> None:
+    """modulated knows those between −3 and 3, and has one in every period of its cosine."""
+    call = ("run", "modulated", "--domain", "-6:6", "--start", "5", "--lr", "1e-5", "--json")
+    told = json.loads(thalweg_program(*call, "--steps", "2", "--trials", "3").out)
+    (basin,) = told["basins"]
+    assert abs(basin["minimum"][0] - 5) < math.pi / 20 and not told["basins_known"]
+    own = ("run", "modulated", "--steps", "2", "--trials", "3", "--json")
+    assert json.loads(thalweg_program(*own).out)["basins_known"]
+
+
 def test_a_run_is_saved(thalweg_program: Program, tmp_path: object) -> None:
     folder = f"{tmp_path}/run"
     call = ("run", "saddle", "--steps", "20", "--trials", "5", "--save", folder)

@@ -274,3 +274,10 @@ def test_numbers_that_no_distribution_has_are_refused(value: object) -> None:
     with pytest.raises(UsageError, match="shape must end with the number of coordinates"):
         Uniform(1.0).draw((), torch.Generator())
     assert Uniform(np.float32(2)) == Uniform(np.int64(2)) == Uniform(2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["uniform:1e200", "gaussian:1e200", "ball:1e200", "sphere:1e200"])
+def test_moments_beyond_a_double_are_infinite(text: str) -> None:
+    noise = parse(text)
+    assert noise.moment((2, 0)) == noise.second_moment(2) == math.inf
+    assert noise.moment((1, 0)) == 0.0

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,7 +162,7 @@ def _asked(function: str, options: Options) -> tuple["Landscape", "Plan", tuple[
 
     landscape = landscapes.from_reference(function)
     if options.domain is not None:
-        landscape = replace(landscape, domain=domain_of(options.domain, landscape.dim))
+        landscape = landscape.with_domain(domain_of(options.domain, landscape.dim))
     target = None if options.target is None else point(options.target, landscape.dim, "--target")
     if target is not None and options.domain is not None:
         for at, (low, high) in zip(target, landscape.domain):

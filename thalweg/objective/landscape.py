@@ -1,8 +1,9 @@
 """A landscape: a function of a few variables with what is known about it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -113,6 +114,19 @@ class Landscape(Objective):
                 f"shape {tuple(points.shape)}, but {self.name} returned {got}"
             )
         return losses
+
+    def with_domain(self, domain: tuple[tuple[float, float], ...]) -> "Self":
+        """The same function on another domain.
+
+        Beyond its own domain there may be critical points that are not in the list, so that nothing
+        counts as known of a domain that reaches farther.
+        """
+        farther = any(
+            low < own_low or high > own_high
+            for (low, high), (own_low, own_high) in zip(domain, self.domain)
+        )
+        critical = () if farther else self.critical
+        return replace(self, domain=domain, critical=critical, domain_smoothness=None)
 
     def start(self, generator: torch.Generator, trials: int = 1) -> Tensor:
         """Points ``(trials, dim)``, uniform on the domain, in double precision."""

@@ -144,7 +144,7 @@ class Uniform(_Independent):
         return Uniform(abs(factor) * self.a)
 
     def axis_moment(self, order: int) -> float:
-        return 0.0 if order % 2 else _raised(self.a, order) / (order + 1)
+        return 0.0 if order % 2 else radial.power(self.a, order) / (order + 1)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Gaussian(_Independent):
         return Gaussian(abs(factor) * self.s)
 
     def axis_moment(self, order: int) -> float:
-        return 0.0 if order % 2 else _raised(self.s, order) * math.prod(range(1, order, 2))
+        return 0.0 if order % 2 else radial.power(self.s, order) * math.prod(range(1, order, 2))
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Sphere(Noise):
         return _like(k, radial.sphere_wave(self.a * _lengths(k), k.shape[-1]))
 
     def moment(self, orders: Sequence[int]) -> float:
-        return _raised(self.a, sum(orders)) * radial.moment(orders)
+        return radial.power(self.a, sum(orders)) * radial.moment(orders)
 
     def scaled(self, factor: float) -> "Sphere":
         return Sphere(abs(factor) * self.a)
@@ -215,7 +215,7 @@ class Ball(Noise):
 
     def moment(self, orders: Sequence[int]) -> float:
         dim, order = len(orders), sum(orders)
-        return _raised(self.a, order) * dim / (dim + order) * radial.moment(orders)
+        return radial.power(self.a, order) * dim / (dim + order) * radial.moment(orders)
 
     def scaled(self, factor: float) -> "Ball":
         return Ball(abs(factor) * self.a)
@@ -260,8 +260,8 @@ class StudentT(Noise):
         mu = self.freedom / 2
         of_normal = math.lgamma((dim + order) / 2) - math.lgamma(dim / 2)  # E (‖z‖²/2)^(n/2)
         of_chi = math.lgamma(mu - order / 2) - math.lgamma(mu)  # E (2/χ²)^(n/2)
-        length = math.exp(of_normal + of_chi) * _raised(self.s * math.sqrt(self.freedom), order)
-        return length * radial.moment(orders)
+        length = radial.power(self.s * math.sqrt(self.freedom), order)
+        return math.exp(of_normal + of_chi) * length * radial.moment(orders)
 
     def scaled(self, factor: float) -> "StudentT":
         return StudentT(abs(factor) * self.s, self.freedom)
@@ -301,14 +301,6 @@ def parse(text: "str | Noise", argument: str = "noise") -> Noise:
         return kind(*numbers)
     except UsageError as error:
         raise UsageError(f"{argument} {text!r} cannot be: {error}") from None
-
-
-def _raised(size: float, order: int) -> float:
-    """A power, infinite where it is beyond a double."""
-    try:
-        return size**order
-    except OverflowError:
-        return math.inf
 
 
 def _directions_into(tensor: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, jv, kve, roots_gegenbauer
 
-__all__ = ["moment", "sphere_wave", "student_wave"]
+__all__ = ["moment", "power", "sphere_wave", "student_wave"]
 
 LARGEST_FOR_BESSEL = 100.0
 """Half a dimension from which Γ and J leave the range of doubles, and quadrature takes over."""
@@ -51,6 +51,14 @@ def moment(orders: Sequence[int]) -> float:
     half = len(orders) / 2
     top = sum(math.lgamma((order + 1) / 2) - math.lgamma(0.5) for order in orders if order)
     return math.exp(top + math.lgamma(half) - math.lgamma(half + sum(orders) / 2))
+
+
+def power(size: float, order: int) -> float:
+    """A power of the size of a distribution, infinite where it is beyond a double."""
+    try:
+        return size**order
+    except OverflowError:
+        return math.inf
 
 
 def _by_series(z: NDArray[np.float64], half: float) -> NDArray[np.float64]:
