@@ -47,8 +47,8 @@ class Journal:
         new: Sequence[Tensor | float],
         rates_used: Sequence[Tensor | float | None],
         looks: Sequence[tuple[int, Mapping[str, float]]],
-    ) -> None:
-        """Fetch what is new, keep it, and append it to the folder."""
+    ) -> tuple[int, list[float], list[float]]:
+        """Fetch what is new, keep it, and append it to the folder: first step, losses, rates."""
         losses, rates = _numbers(new), _numbers(rates_used)
         first = self._first + len(self._losses)
         steps = range(first, first + len(losses))
@@ -65,6 +65,7 @@ class Journal:
                 folder.append_block(step, numbers)
 
         self.write(write)
+        return first, losses, rates
 
     def trajectory(self) -> Trajectory:
         """What was fetched so far, of a resumed run from its beginning."""

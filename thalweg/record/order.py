@@ -29,6 +29,10 @@ class Order:
         """Learn of the updates, until it is settled."""
         self._hook = optimizer.register_step_post_hook(lambda *_: self.updated())
 
+    def settle(self) -> None:
+        """Losses are told after their updates, that is known."""
+        self.settled, self.step_comes_first = True, False
+
     def detach(self) -> None:
         """Learn no more."""
         if self._hook is not None:

@@ -16,6 +16,7 @@ from thalweg.errors import FolderError, UsageError
 from thalweg.objective.placed import unwrapped
 from thalweg.record.events import LiveRules, Rule, append_events
 from thalweg.record.folder import RunFolder
+from thalweg.record.forwarding import Forwarding, Logger
 from thalweg.record.journal import BLOCK, BLOCK_SECONDS, Journal, warn
 from thalweg.record.looks import Looks, numbers_of
 from thalweg.record.order import Order
@@ -48,6 +49,7 @@ class Recorder:
         overhead: float,
         checkpoints: str,
         rules: Sequence[Rule],
+        loggers: Sequence[Logger],
     ) -> None:
         self.steps = 0
         self.model, self._optimizer, self._scheduler = unwrapped(model), optimizer, scheduler
@@ -64,7 +66,7 @@ class Recorder:
             self._pace,
             accumulates=not isinstance(model, nn.parallel.DistributedDataParallel),
         )
-        self._live = LiveRules(rules)
+        self._live, self._forwarding = LiveRules(rules), Forwarding(loggers)
         self._order = Order()
         self._losses: list[Tensor | float] = []
         self._rates: list[Tensor | float | None] = []
@@ -111,6 +113,10 @@ class Recorder:
         self._look_out = 0 if every else min(block, self._saving.keep_from)
         self._wake = min(self._flush_at, self._saving.roll_at)
 
+    def told_after_updates(self) -> None:
+        """Say that every loss is told after its update, so that it need not be found out."""
+        self._order.settle()
+
     def step_of_update(self) -> int:
         """The number of the step to which an update of the optimizer, just made, belongs."""
         return self.steps if self._order.step_comes_first else self.steps + 1
@@ -136,7 +142,7 @@ class Recorder:
 
     def close(self) -> None:
         """Write what is left, save a last checkpoint, and let go of the model. Twice is once."""
-        self._end(at_a_step=True)
+        self.end(at_a_step=True)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -148,9 +154,10 @@ class Recorder:
         traceback: TracebackType | None,
     ) -> None:
         """Close; after an exception, which may have struck in mid-step, without a checkpoint."""
-        self._end(at_a_step=error is None)
+        self.end(at_a_step=error is None)
 
-    def _end(self, *, at_a_step: bool) -> None:
+    def end(self, *, at_a_step: bool) -> None:
+        """:meth:`close`; without a last checkpoint where it is not between two steps."""
         if self._closed:
             return
         self._closed = True
@@ -195,7 +202,8 @@ class Recorder:
         rows = numbers_of(looks, self._looks)
         if rows:
             rows[-1][1]["watch_share"] = self._pace.spent / (begin - self._begun)
-        self._journal.flush(losses, rates, rows)
+        block = self._journal.flush(losses, rates, rows)
+        self._forwarding.tell(*block, rows)
         sketching = self._looks.sketching
         if sketching is not None and sketching.is_full:
             self._write_sketches()

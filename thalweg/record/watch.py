@@ -10,6 +10,7 @@ from torch import nn
 from thalweg.errors import ModelError, UsageError
 from thalweg.objective.placed import unwrapped
 from thalweg.record.events import Rule
+from thalweg.record.forwarding import Logger
 from thalweg.record.recorder import WATCHED, Recorder
 
 __all__ = ["watch"]
@@ -25,6 +26,7 @@ def watch(
     sketches: bool = True,
     checkpoints: str = "log",
     rules: Sequence[Rule] = (),
+    loggers: Sequence[Logger] = (),
     task_reference: str | None = None,
     scheduler: Any = None,
     resume: bool = False,
@@ -65,6 +67,7 @@ def watch(
             replaces the one of the minute before), as far as the budget allows, and at the end.
         rules: asked about the history as it grows, as far as the budget allows; what they see is
             written to ``events.jsonl`` and said in a line, such as by ``thalweg.live_rules()``.
+        loggers: told what was seen, such as :mod:`thalweg.record.adapters.loggers` makes.
         task_reference: ``file.py:callable`` of the Task, noted in the folder for later diagnoses.
         scheduler: the learning-rate schedule, saved with the checkpoints.
         resume: go on with the run in ``folder``: its last checkpoint is put into model, optimizer,
@@ -88,6 +91,8 @@ def watch(
         raise UsageError("model must have no other recorder: close that one first")
     if resume and folder is None:
         raise UsageError("folder must be given to resume a run")
-    recorder = Recorder(model, optimizer, loader, scheduler, float(overhead), checkpoints, rules)
+    recorder = Recorder(
+        model, optimizer, loader, scheduler, float(overhead), checkpoints, rules, loggers
+    )
     recorder.begin(folder, task_reference, resume=resume, sketches=sketches)
     return recorder
