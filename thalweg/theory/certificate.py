@@ -38,7 +38,7 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What (6) and (7) say from any start y₀ within ``start`` of the target.
+    """What (6) and (7) say from any start y₀ on the domain and within ``start`` of the target.
 
     Attributes:
         constants: on the domain that the iterates must stay in.

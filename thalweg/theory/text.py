@@ -63,10 +63,9 @@ def _certificate(made: "Guarantee") -> list[str]:
     if not shown.bounds.factor < 1:
         return ["It says nothing here: c > 0 and q < 1 are needed."]
     lines = [
-        f"from any start within {shown.start:.4g} of the target, the root mean square distance of "
-        f"y ends below {shown.radius:.4g},",
-        f"within 1% after {shown.steps} steps; the iterates are followed on "
-        f"{shown.constants.domain.text}",
+        f"from any start on {shown.constants.domain.text} within {shown.start:.4g} of the target, "
+        f"the root mean square distance of y ends below {shown.radius:.4g},",
+        f"within 1% after {shown.steps} steps; the iterates are followed on that domain",
     ]
     if not shown.exclusions:
         return [*lines, "there is no other minimum in the domain to exclude"]
