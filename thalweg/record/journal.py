@@ -45,7 +45,7 @@ class Journal:
     def flush(
         self,
         new: Sequence[Tensor | float],
-        rates_used: Sequence[Tensor | float | None],
+        rates_used: Sequence[Tensor | float],
         looks: Sequence[tuple[int, Mapping[str, float]]],
     ) -> tuple[int, list[float], list[float]]:
         """Fetch what is new, keep it, and append it to the folder: first step, losses, rates."""

@@ -38,7 +38,8 @@ class Looks:
     update adds), so that one copy of the parameters is kept at most.
 
     Attributes:
-        rate: learning rate of the last update, of the first parameter group; ``None`` before any.
+        rate: learning rate of the last update, of the first parameter group, until it is taken
+            away; ``None`` where there was none since.
         new: the looks since they were last taken away.
         layers: names of the modules that hold parameters.
     """
@@ -156,9 +157,7 @@ class Looks:
             self._open, self._sketched = "", False
         else:
             self.check_shapes()
-            wanted = self.sketching is not None and self.sketching.wants(step)
-            both = {"weights": "gradients", "gradients": "weights"}
-            self._pair("weights" if wanted else both[self._compares], step)
+            self._pair("gradients" if self._compares == "weights" else "weights", step)
         if numbers:
             self.new.append(Look(step, numbers, norms))
 

@@ -50,6 +50,7 @@ class Order:
         if self._updates == 1:
             self._before_first = self._losses
             self.settled = self._losses == 0
+            self.step_comes_first = self._losses == 1  # after several they were accumulated
         else:
             self.step_comes_first = self._losses == self._before_first
             self.settled = True

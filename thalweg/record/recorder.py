@@ -69,7 +69,7 @@ class Recorder:
         self._live, self._forwarding = LiveRules(rules), Forwarding(loggers)
         self._order = Order()
         self._losses: list[Tensor | float] = []
-        self._rates: list[Tensor | float | None] = []
+        self._rates: list[Tensor | float] = []
         self._begun = time.perf_counter()
         # Step and time from which something may be due.
         self._look_out = self._wake = self._flush_at = 0.0
@@ -86,7 +86,9 @@ class Recorder:
             self._losses.append(loss.detach())
         else:
             self._losses.append(_one_number(loss))
-        self._rates.append(self._looks.rate)
+        looks = self._looks
+        self._rates.append(looks.rate_now() if looks.rate is None else looks.rate)
+        looks.rate = None
         self.steps += 1
         # Every call here finds cold caches: what is not due must cost nothing.
         if self.steps >= self._look_out or time.perf_counter() >= self._wake:
@@ -101,7 +103,7 @@ class Recorder:
             self._order.detach()
         else:
             self._order.stepped()
-        if self._rates[-1] is None or self._order.step_comes_first:
+        if self._order.step_comes_first:
             self._rates[-1] = self._looks.rate_now()  # a schedule may have moved on
         now = time.perf_counter()
         if len(self._losses) >= BLOCK or now >= self._flush_at:

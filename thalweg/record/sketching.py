@@ -110,3 +110,4 @@ class Sketching:
         self.book.append(steps, self._points[:count], self._gradients[:count], losses)
         if count < rows:
             self._points[0] = self._points[count]
+            self._gradients[0] = math.nan
