@@ -5,13 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.problems import least_squares, symmetric, vectors
-from thalweg.diagnose.live import gradient_signal, live_rules, what_is_seen
+from tests.problems import symmetric, vectors
+from thalweg.diagnose.live import latest_signal, live_rules, what_is_seen
 from thalweg.trajectory import Column, Trajectory
 
 
@@ -120,36 +119,12 @@ def test_descent_on_a_quadratic_is_told_by_its_rate_over_the_limit() -> None:
     assert {"rate_too_large", "rising"} <= names(descended(matrix, 1.01, 300))
 
 
-def test_the_signal_is_that_of_independent_mini_batches() -> None:
-    model, x, y = least_squares(64, 5)
-    theta = model.weight.detach()[0]
-    slopes = (x @ theta - y[:, 0])[:, None] * x
-    full = slopes.mean(0)
-    size = 8
-    variance = float((slopes - full).square().sum()) / 63 * (1 / size - 1 / 64)
-    exact = float(full.square().sum()) / variance
-    generator = torch.Generator().manual_seed(0)
-
-    def batch() -> Tensor:
-        return slopes[torch.randperm(64, generator=generator)[:size]].mean(0)
-
-    away = []
-    for _ in range(60):
-        both = [(batch(), batch()) for _ in range(50)]
-        seen = history(
-            np.ones(100),
-            gradient_product=np.array([float(a @ b) for a, b in both]),
-            gradient_norm=np.array([float(b.norm()) for _, b in both]),
-        )
-        found = gradient_signal(seen)
-        away.append((found.value - exact) / found.error)
-    assert abs(float(np.mean(away))) < 0.6 and 0.6 < float(np.std(away)) < 1.6
-
-
-def test_gradients_without_noise_have_an_infinite_signal() -> None:
-    found = gradient_signal(history(np.ones(50), **pairs(1.0, 0.0, 20)))
-    assert math.isinf(found.value) and found.error == 0
-    assert math.isnan(gradient_signal(history(np.ones(50))).value)
+def test_the_signal_is_that_of_the_latest_pairs() -> None:
+    early, late = pairs(0.9, 0.01, 60), pairs(0.2, 0.01, 50)
+    both = {name: np.r_[early[name], late[name]] for name in early}
+    found = latest_signal(history(np.ones(300), **both))
+    assert found.value == pytest.approx(0.25, abs=4 * found.error)
+    assert math.isnan(latest_signal(history(np.ones(50))).value)
 
 
 def test_every_rule_bears_an_empty_history() -> None:

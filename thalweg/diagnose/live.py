@@ -9,9 +9,10 @@ from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.history import history_estimates, jumps
 from thalweg.estimate import Estimate, number
 from thalweg.record.events import Event, Rule
+from thalweg.record.signal import gradient_signal
 from thalweg.trajectory import Trajectory
 
-__all__ = ["gradient_signal", "live_rules", "what_is_seen"]
+__all__ = ["latest_signal", "live_rules", "what_is_seen"]
 
 RECENT = 200
 """Steps whose mean loss is held against that of as many before."""
@@ -124,7 +125,7 @@ def spiking(history: Trajectory) -> Event | None:
 
 def signal_below_one(history: Trajectory) -> Event | None:
     """A mini-batch gradient is mostly noise."""
-    signal = gradient_signal(history)
+    signal = latest_signal(history)
     if not signal.value + 2 * signal.error < 1:
         return None
     sentence = (
@@ -166,30 +167,11 @@ def rate_too_small(history: Trajectory) -> Event | None:
     return Event(history.steps, "rate_too_small", sentence, {"product": share})
 
 
-def gradient_signal(history: Trajectory) -> Estimate:
-    """‖∇f‖² over the variance of a mini-batch gradient, from the latest pairs of gradients.
-
-    The product of two gradients of different mini-batches has the mean ‖∇f‖² where steps between
-    them are short; the mean square of one is that and the variance. NaN where there are few pairs.
-    Error: by leaving out each pair in turn.
-    """
-    products, squares = (values[-LATEST:] for values in _pairs(history))
-    count = len(products)
-    if count < LOOKS:
-        return Estimate(math.nan, math.nan)
-    value = _signal(products.mean(), squares.mean())
-    left = _signal(
-        (products.sum() - products) / (count - 1), (squares.sum() - squares) / (count - 1)
-    )
-    with np.errstate(invalid="ignore"):
-        error = float(np.sqrt((count - 1) * np.var(left)))
-    return Estimate(float(value), 0.0 if np.isinf(value) else error)
-
-
-def _signal(product: NDArray[np.float64], square: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        noise = np.maximum(square - product, 0.0)
-        return np.where(noise > 0, np.maximum(product, 0.0) / noise, np.inf)
+def latest_signal(history: Trajectory) -> Estimate:
+    """The gradient's signal over the latest pairs of gradients; NaN where there are few."""
+    steps = history["gradient_product"].steps
+    since = int(steps[-LATEST]) if len(steps) > LATEST else 0
+    return gradient_signal(history, since)
 
 
 def _pairs(history: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from thalweg.diagnose.history import history_estimates
-from thalweg.diagnose.live import gradient_signal, what_is_seen
+from thalweg.diagnose.live import latest_signal, what_is_seen
 from thalweg.errors import FolderError, ModelError, UsageError
 from thalweg.estimate import Evidence
 from thalweg.objective.examples import Examples
@@ -70,7 +70,7 @@ def _of_folder(path: Path, task: Task | None, checkpoint: str | Path | None) -> 
             "judged from the history of the run alone, as its task was not given: pass task= or "
             "--task for a whole diagnosis"
         )
-        signal = gradient_signal(metrics)
+        signal = latest_signal(metrics)
         if not math.isnan(signal.value):
             estimates["gradient_signal"] = signal
         notes = (note, *metrics.notes, *_seen_live(path, metrics))
