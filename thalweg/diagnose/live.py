@@ -124,12 +124,13 @@ def spiking(history: Trajectory) -> Event | None:
 
 
 def signal_below_one(history: Trajectory) -> Event | None:
-    """A mini-batch gradient is mostly noise."""
+    """A mini-batch gradient is mostly noise; not where steps overshoot, which looks the same."""
     signal = latest_signal(history)
-    if not signal.value + 2 * signal.error < 1:
+    if not signal.value + 2 * signal.error < 1 or rate_too_large(history) is not None:
         return None
+    seen = Estimate(max(0.0, signal.value), signal.error)
     sentence = (
-        f"a mini-batch gradient is mostly noise: its signal is {signal}. Near the end of a run that "
+        f"a mini-batch gradient is mostly noise: its signal is {seen}. Near the end of a run that "
         "is usual; before it a larger batch or a lower rate makes more of a step"
     )
     numbers = {"signal": signal.value, "error": signal.error}
