@@ -62,7 +62,7 @@ def test_starting_up_loads_no_torch(arguments: list[str]) -> None:
         ("diagnos", "there is no command diagnos: did you mean diagnose?"),
         ("xyzzy", "there is no command xyzzy: there are demo, diagnose, race, cases"),
         ("diagnose", "TASK|RUN must be given: see --help"),
-        ("diagnose a b", "there is one argument too many, b: see --help"),
+        ("race a b", "there is one argument too many, b: see --help"),
         ("diagnose a --bugdet 3", "there is no option --bugdet: did you mean --budget?"),
         ("diagnose a -z", "there is no option -z: see --help"),
         ("diagnose a --budget", "--budget must be given: see --help"),
