@@ -152,7 +152,9 @@ class Looks:
                 numbers |= self._gradient_product(gradients, numbers)
             else:
                 norms = self._weight_norms(numbers)
-                if self._sketched and self.sketching is not None:
+                # A line search asks for gradients at other points than the one it began at.
+                searches = isinstance(self._optimizer, torch.optim.LBFGS)
+                if self._sketched and self.sketching is not None and not searches:
                     self.sketching.gradient(step, self._scale())
             self._open, self._sketched = "", False
         else:

@@ -35,7 +35,7 @@ class PileUp:
     that read are set, on one parameter, and only between the two calls.
 
     Attributes:
-        passes: backward passes of the interval that was judged last.
+        passes: backward passes that added up to the gradient which was judged last.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class PileUp:
 
         def after(_: Tensor) -> None:
             # Only here is it sure that the pass has added into .grad.
-            self._count += 1
+            self._count = 1 if self._found is _Base.CLEARED else self._count + 1
             if self._base is None or self._found is _Base.CLEARED:
                 self._base = self._found
 
