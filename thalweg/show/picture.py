@@ -33,7 +33,7 @@ def pictures(
         FolderError: a path cannot be written.
     """
     try:
-        import kaleido
+        import kaleido  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UsageError('a PNG needs kaleido: pip install "thalweg[png]"') from None
     for name in ("choreographer", "kaleido"):
