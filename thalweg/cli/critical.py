@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from thalweg.cli.options import FLAG, SHARED, Shared, whole
 from thalweg.cli.plans import domain_of
+from thalweg.cli.table import show_table
 from thalweg.cli.terminal import Terminal
 from thalweg.estimate import number
 
@@ -87,7 +88,7 @@ def critical(
         terminal.json(_plain(landscape, domain, found, options.seed))
         return 0
     if not options.quiet and found.points:
-        _table(found, terminal)
+        show_table(terminal, COLUMNS, _rows(found), ALIGN)
     terminal.line(_totals(found))
     return 0
 
@@ -110,26 +111,6 @@ def _rows(found: "Critical") -> list[tuple[str, ...]]:
 def _several(values: Sequence[float], digits: int) -> str:
     shown = [number(value, digits) for value in values]
     return ", ".join(shown if len(shown) < 7 else [*shown[:3], "...", *shown[-2:]])
-
-
-def _table(found: "Critical", terminal: Terminal) -> None:
-    from rich.table import Table
-
-    rows = _rows(found)
-    pretty = Table(box=None, pad_edge=False, header_style="bold")
-    for column, side in zip(COLUMNS, ALIGN):
-        pretty.add_column(column, justify="right" if side == "r" else "left")
-    for row in rows:
-        pretty.add_row(*row)
-    widths = [max(map(len, cells)) for cells in zip(COLUMNS, *rows)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if side == "r" else cell.ljust(width)
-            for cell, width, side in zip(row, widths, ALIGN)
-        )
-        for row in (COLUMNS, *rows)
-    ]
-    terminal.show(pretty, "\n".join(line.rstrip() for line in lines))
 
 
 def _totals(found: "Critical") -> str:

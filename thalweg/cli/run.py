@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from thalweg.cli.options import FLAG, SHARED, Shared, number, whole
 from thalweg.cli.plans import domain_of, method, numbers, point
+from thalweg.cli.table import show_table
 from thalweg.cli.terminal import NOTHING, Terminal
 from thalweg.errors import UsageError
 
@@ -230,8 +231,6 @@ def _save(folder: Any, trajectory: "Trajectory") -> None:
 
 
 def _table(found: "Outcome", terminal: Terminal) -> None:
-    from rich.table import Table
-
     from thalweg.estimate import number as rounded
 
     head = ("minimum", "loss there", "trials", "share", "95% interval")
@@ -246,16 +245,7 @@ def _table(found: "Outcome", terminal: Terminal) -> None:
         )
         for basin in found.basins[:SHOWN]
     ]
-    pretty = Table(box=None, pad_edge=False, header_style="bold")
-    for name in head:
-        pretty.add_column(name, justify="right")
-    for row in rows:
-        pretty.add_row(*row)
-    widths = [max(map(len, cells)) for cells in zip(head, *rows)]
-    aligned: Callable[[Sequence[str]], str] = lambda row: "  ".join(  # noqa: E731
-        cell.rjust(width) for cell, width in zip(row, widths)
-    )
-    terminal.show(pretty, "\n".join(map(aligned, (head, *rows))))
+    show_table(terminal, head, rows, "r" * len(head))
     rest = found.basins[SHOWN:]
     if rest:
         together = sum(basin.share.successes for basin in rest)
