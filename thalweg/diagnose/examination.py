@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from thalweg.errors import DataError
 from thalweg.estimate import LOSS_COST, Curve, Estimate, Evidence
-from thalweg.objective.examples import Examples, batch_length
+from thalweg.objective.examples import Examples
 from thalweg.objective.supervised import Supervised
+from thalweg.run.sampled import sample_note, sampled, step_size
 from thalweg.run.training import Training
 from thalweg.run.view import OptimizerView
 from thalweg.task import Task
 from thalweg.trajectory import Trajectory
 
-__all__ = ["SAMPLE", "Examination", "fan_in_scales", "plain_history", "step_size"]
+__all__ = ["SAMPLE", "Examination", "fan_in_scales", "plain_history"]
 
 SAMPLE = 2048
 """Examples that a diagnosis measures on; more are drawn from, by a seed."""
@@ -78,22 +78,16 @@ class Examination:
         """Look at a task and draw the sample; nothing is measured yet."""
         generator = torch.Generator().manual_seed(seed)
         everything = Examples.of(task.train)
-        batch_size = step_size(task, everything.population)
-        some = everything.subsample(max(sample, min(batch_size, 4 * sample)), generator)
-        noisy = any(isinstance(m, _BatchNorm) and m.training for m in task.model.modules())
-        objective = Supervised(
-            task.model,
-            task.loss,
-            some,
-            batch_loss=task.batch_loss,
-            mode="batch" if noisy else "eval",
-            chunk=min(batch_size, some.length) if noisy else None,
-            memory=memory,
+        batch_size = _step_size(task, everything.population)
+        objective, view = sampled(
+            task,
+            everything,
+            sample,
+            generator,
+            batch_size=batch_size,
             seed=seed,
-            unit=batch_size,
+            memory=memory,
         )
-        view = OptimizerView.of(task)
-        objective.decay = view.decay
         test = None
         if task.test is not None:
             test = Examples.of(task.test, name="test").subsample(sample, generator)
@@ -110,11 +104,7 @@ class Examination:
             seed,
             tick,
         )
-        if some.length < everything.population:
-            examination.notes.append(
-                f"measured on {some.length} of {everything.population} examples, drawn by seed "
-                f"{seed}: the errors say what that leaves open"
-            )
+        examination.notes.extend(sample_note(objective, everything, seed))
         if objective.placed.restore:
             examination.notes.append(
                 "the loss reads your model's own objects, so it was evaluated on them; they are as "
@@ -224,19 +214,13 @@ class Examination:
         return Evidence({**self.estimates, "range": scale, **relative}, dict(self.curves))
 
 
-def step_size(task: Task, population: int) -> int:
-    """Number of examples that one step of the task's training sees."""
-    if isinstance(task.train, DataLoader):
-        size = task.train.batch_size or getattr(task.train.batch_sampler, "batch_size", None)
-        if size is None:
-            size = batch_length(next(iter(task.train)))
-    else:
-        size = task.batch_size or population
-        if size > population:
-            raise DataError(
-                f"batch_size must not exceed the {population} examples of train, but is {size}"
-            )
-    return min(int(size), population)
+def _step_size(task: Task, population: int) -> int:
+    if not isinstance(task.train, DataLoader) and (task.batch_size or 0) > population:
+        raise DataError(
+            f"batch_size must not exceed the {population} examples of train, but is "
+            f"{task.batch_size}"
+        )
+    return step_size(task, population)
 
 
 def fan_in_scales(model: nn.Module) -> Tensor:

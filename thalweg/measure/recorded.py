@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader
 
 from thalweg.errors import FolderError, UsageError
 from thalweg.measure.kept_points import points_of
 from thalweg.measure.path import path
 from thalweg.measure.waypoint import RunPath
-from thalweg.objective.examples import Examples, batch_length
+from thalweg.objective.examples import Examples
 from thalweg.objective.supervised import Supervised
 from thalweg.record.folder import RunFolder
-from thalweg.run.view import OptimizerView
+from thalweg.run.sampled import sample_note, sampled, step_size
 from thalweg.task import Task
 from thalweg.trajectory import Trajectory
 
@@ -100,28 +98,12 @@ def path_of_run(
 
 def _objective(task: Task, examples: int, seed: int) -> tuple[Supervised, int, list[str]]:
     everything = Examples.of(task.train)
-    batch_size = _batch_size(task, everything.population)
+    batch_size = step_size(task, everything.population)
     generator = torch.Generator().manual_seed(seed)
-    some = everything.subsample(max(examples, min(batch_size, 4 * examples)), generator)
-    noisy = any(isinstance(m, _BatchNorm) and m.training for m in task.model.modules())
-    objective = Supervised(
-        task.model,
-        task.loss,
-        some,
-        batch_loss=task.batch_loss,
-        mode="batch" if noisy else "eval",
-        chunk=min(batch_size, some.length) if noisy else None,
-        seed=seed,
-        unit=batch_size,
+    objective, view = sampled(
+        task, everything, examples, generator, batch_size=batch_size, seed=seed
     )
-    view = OptimizerView.of(task)
-    objective.decay = view.decay
-    notes = []
-    if some.length < everything.population:
-        notes.append(
-            f"measured on {some.length} of {everything.population} examples, drawn by seed {seed}: "
-            "the errors say what that leaves open"
-        )
+    notes = sample_note(objective, everything, seed)
     if view.adaptive or view.momentum:
         notes.append(
             "the smoothed gradient and the ball are those of plain descent at the run's learning "
@@ -129,15 +111,6 @@ def _objective(task: Task, examples: int, seed: int) -> tuple[Supervised, int, l
             + ("scales each coordinate" if view.adaptive else f"has momentum {view.momentum:g}")
         )
     return objective, batch_size, notes
-
-
-def _batch_size(task: Task, population: int) -> int:
-    if isinstance(task.train, DataLoader):
-        size = task.train.batch_size or getattr(task.train.batch_sampler, "batch_size", None)
-        size = batch_length(next(iter(task.train))) if size is None else size
-    else:
-        size = task.batch_size or population
-    return min(int(size), population)
 
 
 def _end(
