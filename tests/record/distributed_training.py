@@ -2,7 +2,8 @@
 
     python distributed_training.py FOLDER
 
-Prints a digest of the weights of each: plain and watched, of rank 0 and rank 1.
+Writes a digest of the weights of each, plain and watched, into FOLDER/rank-0 and FOLDER/rank-1: what
+two processes print at once may run together.
 """
 
 import hashlib
@@ -45,7 +46,8 @@ def trained(rank: int, folder: Path | None) -> str:
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    print(trained(rank, None), trained(rank, folder / "run"), flush=True)
+    digests = trained(rank, None), trained(rank, folder / "run")
+    (folder / f"rank-{rank}").write_text(" ".join(digests))
     dist.destroy_process_group()
 
 
