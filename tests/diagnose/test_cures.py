@@ -30,7 +30,7 @@ from tests.diagnose.stuck import (
 )
 from thalweg.diagnose import cures
 from thalweg.diagnose.cures import CATALOGUE, Cure, Ground, cure_named, full_name
-from thalweg.diagnose.examination import fan_in_scales
+from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.errors import UsageError
 from thalweg.objective.supervised import Supervised
 from thalweg.run.training import Training
@@ -40,7 +40,9 @@ STEPS = 15
 
 
 def ground(task: Task, negative: Tensor | None = None) -> Ground:
-    return Ground(torch.Generator().manual_seed(11), negative, fan_in_scales(task.model))
+    examination = Examination.of(task, budget=math.inf)
+    fresh = torch.Generator().manual_seed(11)
+    return Ground(fresh, negative, fan_in_scales(task.model), examination.objective)
 
 
 def forked(task: Task, cure: Cure, steps: int = STEPS) -> Training:

@@ -106,7 +106,7 @@ def race(
             if progress is not None:
                 progress(f"{name}, seed {seed + 1} of {seeds}", done, total)
             fresh = torch.Generator().manual_seed(7919 * seed + 1)
-            ground = Ground(fresh, negative, fan_in_scales(found.model))
+            ground = Ground(fresh, negative, fan_in_scales(found.model), examination.objective)
             runs.setdefault(name, []).append(track.run(cure, seed, ground))
     if progress is not None:
         progress("done", total, total)

@@ -2,13 +2,32 @@
 
 import copy
 import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["private_dataset", "private_loader"]
+__all__ = ["private_batches", "private_dataset", "private_loader"]
+
+
+def private_batches(batches: Any, seed: int | None) -> Any:
+    """Batches whose generators and tensors are not the user's."""
+    if isinstance(batches, DataLoader):
+        return private_loader(batches, seed)
+    return _Copies(batches)
+
+
+class _Copies:
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches:
+            yield tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
 
 
 def private_loader(loader: DataLoader[Any], seed: int | None = None) -> DataLoader[Any]:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,9 +16,11 @@ from thalweg.errors import DataError, ModelError
 from thalweg.objective.batches import as_batches, resized
 from thalweg.objective.examples import Examples, batch_length
 from thalweg.objective.placed import copied
-from thalweg.objective.private import private_loader
+from thalweg.objective.private import private_batches, private_loader
 from thalweg.objective.random_state import RandomState, random_state
 from thalweg.objective.reduction import Reduction
+from thalweg.objective.supervised import Supervised
+from thalweg.run.answers import State, ensemble_value, evaluating, flat, loss_of_states
 from thalweg.run.fork import Loan, asks_for_closure, copied_optimizer, is_over, strangers
 from thalweg.task import Task
 
@@ -42,6 +44,10 @@ class Training:
         examples_seen: by all steps so far; ``cost`` gives it in gradient evaluations.
         population: number of examples in the training data.
         losses: the mini-batch loss of every step taken.
+        batch: of the present step.
+        gradients_a_step: gradient evaluations of a batch that a step takes, 1 unless a cure says so.
+        answers: the states whose predictions, averaged, are what the training has come to; None for
+            the weights that are trained.
     """
 
     def __init__(
@@ -62,6 +68,9 @@ class Training:
         self.before_update: list[Callable[[Training], None]] = []
         self.losses: list[float] = []
         self.examples_seen = 0
+        self.batch: Any = None
+        self.gradients_a_step = 1.0
+        self.answers: Callable[[], list[State]] | None = None
         self.population = _population(task)
         self._state, self._seed = state, seed
         # On loan: the user's own model, and what the optimizer holds besides the model.
@@ -77,6 +86,7 @@ class Training:
         self._loader: Any = None
         self._size = self.batch_size
         self._iterator: Iterator[Any] | None = None
+        self._is_home = False
 
     @classmethod
     def of(cls, task: Task, *, seed: int | None = None, lent: bool = False) -> "Training":
@@ -138,38 +148,33 @@ class Training:
                     p.copy_(point[begin : begin + p.numel()].view(p.shape))
                     begin += p.numel()
 
+    def state(self) -> State:
+        """A copy of parameters and buffers."""
+        with self._at_home():
+            return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def value(self, objective: Supervised) -> float:
+        """What an objective of the same model, decay included, is at the weights that answer."""
+        if self.answers is None:
+            return objective.value(self.point())
+        return ensemble_value(objective, [flat(self.model, state) for state in self.answers()])
+
     def evaluate(self, examples: Examples, *, chunk: int = 1024) -> float:
-        """Mean loss over the examples in evaluation mode, without weight decay.
+        """Mean loss over the examples in evaluation mode, without weight decay, of what answers.
 
         A loss that sums over a batch is taken for a batch of the training's size.
         """
-        total = 0.0
-        with self._at_home(), torch.no_grad(), random_state(0), self._evaluating():
+        total, states = 0.0, None if self.answers is None else self.answers()
+        with self._at_home(), torch.no_grad(), random_state(0), evaluating(self.model):
+            answer = self._loss
+            if states is not None:
+                answer = loss_of_states(self.model, states, self.task.loss, self._loss)
             if self._reduction is None:
                 self._reduction = Reduction.of(self._value, examples.fetch(slice(0, 4)))
             for batch, length in examples.chunks(chunk):
-                loss = self._reduction.mean(self._loss, _on_device(batch, self.model), self._unit())
+                loss = self._reduction.mean(answer, _on_device(batch, self.model), self._unit())
                 total += float(loss) * length
         return total / len(examples)
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Every module in evaluation mode; what a forward pass leaves behind is taken back."""
-        modules = list(self.model.modules())
-        attributes = [(vars(m), dict(vars(m))) for m in modules]
-        buffers = [(m._buffers, dict(m._buffers)) for m in modules]
-        copies: dict[int, Tensor] = {}  # a buffer may be held twice
-        try:
-            for module in modules:  # not by eval(), which some models override to change weights
-                module.training = False
-                for name, buffer in module._buffers.items():
-                    if buffer is not None:
-                        module._buffers[name] = copies.setdefault(id(buffer), buffer.clone())
-            yield
-        finally:
-            for now, kept in (*attributes, *buffers):
-                now.clear()
-                now.update(kept)
 
     def _value(self, batch: Any, seed: int) -> float:
         with random_state(seed):
@@ -195,15 +200,10 @@ class Training:
     def _step(self, batch: Any) -> None:
         for change in self.before_step:
             change(self)
-        batch = _on_device(batch, self.model)
-        length = batch_length(batch)
+        self.batch = _on_device(batch, self.model)
 
         def closure() -> Tensor:
-            self.optimizer.zero_grad()
-            loss = self._loss(batch)
-            if loss.requires_grad:
-                self._backward(loss)
-            self.examples_seen += length
+            loss = self.differentiate()
             for change in self.before_update:
                 change(self)
             return loss
@@ -218,6 +218,15 @@ class Training:
         elif self.schedule is not None and not is_over(self.schedule):
             self.schedule.step()
         self.losses.append(float(loss.detach()))
+
+    def differentiate(self) -> Tensor:
+        """The loss of the present batch, and its gradient in the place of any before; charged."""
+        self.optimizer.zero_grad()
+        loss = self._loss(self.batch)
+        if loss.requires_grad:
+            self._backward(loss)
+        self.examples_seen += batch_length(self.batch)
+        return loss
 
     def _backward(self, loss: Tensor) -> None:
         """``loss.backward()``, with the gradients of what is not trained here left alone."""
@@ -256,23 +265,28 @@ class Training:
         if self._loader is None or self._size != self.batch_size:
             train, self._size = self.task.train, self.batch_size
             if self._size == self.task.batch_size:
-                self._loader = _private(as_batches(train, self._size), self._seed)
+                self._loader = private_batches(as_batches(train, self._size), self._seed)
             elif isinstance(train, DataLoader):
                 self._loader = resized(private_loader(train, self._seed), self._size)
             else:
-                self._loader = _private(resized(train, self._size), self._seed)
+                self._loader = private_batches(resized(train, self._size), self._seed)
         return self._loader
 
     @contextmanager
     def _at_home(self) -> Iterator[None]:
         """The fork's own random state, and its own values of what is on loan."""
+        if self._is_home:
+            yield
+            return
         outside = RandomState.now()
         users = Loan.of(*self._lent)
         self._state.restore()
         self._loan.put(share=False)
+        self._is_home = True
         try:
             yield
         finally:
+            self._is_home = False
             self._state = RandomState.now()
             outside.restore()
             self._loan = Loan.of(*self._lent)
@@ -287,22 +301,6 @@ def _population(task: Task) -> int:
     if task not in _POPULATIONS:
         _POPULATIONS[task] = Examples.of(task.train).population
     return _POPULATIONS[task]
-
-
-def _private(batches: Any, seed: int | None) -> Any:
-    """Batches whose generators and tensors are not the user's."""
-    if isinstance(batches, DataLoader):
-        return private_loader(batches, seed)
-    return _Copies(batches)
-
-
-class _Copies:
-    def __init__(self, batches: Iterable[Any]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[Any]:
-        for batch in self.batches:
-            yield tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
 
 
 def _on_device(batch: Any, model: nn.Module) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.objective.supervised import Supervised
 from thalweg.run.training import Training
 
 __all__ = ["Change", "Cure", "Ground", "strength"]
@@ -23,11 +24,13 @@ class Ground:
         generator: of its random draws.
         negative: step to take along the most negative curvature, shape ``(dim,)``, or None.
         scales: usual size of a fresh weight at each coordinate.
+        objective: what is descended, weight decay included, on a sample at most of the examples.
     """
 
     generator: torch.Generator
     negative: Tensor | None
     scales: Tensor
+    objective: Supervised
 
 
 @dataclass(frozen=True)
