@@ -133,22 +133,15 @@ def counted() -> Task:
 def test_arms_are_compared_where_they_have_spent_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches eight times as large (here the whole data, six times) take as many steps fewer."""
     spent: dict[str, int] = {}
-    names = [None, "learning_rate x0.5", "batch_size x8", "batch_size x2", "adam"]
+    names = ["batch_size x8", "batch_size x2", "adam"]
 
     def progress(phrase: str, done: int, total: int) -> None:
         spent[str(done)] = Counting.seen
 
     monkeypatch.setattr(Counting, "seen", 0)
-    result = race(
-        counted(),
-        names[1:],
-        budget=30,
-        seeds=1,
-        progress=progress,  # type: ignore[arg-type]
-    )
-    seen = [spent[str(i)] for i in range(len(names) + 1)]
-    each = [after - before for before, after in pairwise(seen)]
-    assert each == [30 * 96] * len(names)
+    result = race(counted(), names, budget=30, seeds=1, progress=progress)
+    each = [after - before for before, after in pairwise(spent.values())]
+    assert each == [30 * 96] * len(result.arms) and len(result.arms) >= 4
     assert len({arm.evaluations for arm in result.arms}) == 1
     assert result.arms[0].evaluations[-1] == 30
 
@@ -182,9 +175,9 @@ def test_all_arms_of_all_seeds_start_from_the_loss_where_the_training_stands() -
 
 def test_the_cost_is_that_of_all_steps_and_looks() -> None:
     result = race(momentum(), ["perturb"], budget=SHORT, seeds=2)
-    one_run = SHORT + (LOOKS + 1) / 3
-    assert result.cost == pytest.approx(4 * one_run)
-    assert sum(arm.gain.cost for arm in result.arms) == pytest.approx(result.cost)
+    one_run = SHORT + LOOKS / 3
+    assert result.cost == pytest.approx(4 * one_run + 1 / 3)  # and one look where all start
+    assert sum(arm.gain.cost for arm in result.arms) == pytest.approx(4 * one_run)
 
 
 # Who wins --------------------------------------------------------------------------------------
@@ -390,12 +383,12 @@ def test_an_interruption_leaves_the_users_objects_and_the_race_goes_on_from_it(
     assert same(before, everything(task))
     file = tmp_path / "torn" / "race.jsonl"
     finished = file.read_text().splitlines()
-    assert len(finished) == 4
+    assert len(finished) == 1 + 4
     with file.open("a") as torn:  # and the power failed while the fifth was written
         torn.write('{"key": "perturb 0.1|0|3", "losses": [1.0, 0.')
     resumed = plain(race(task, CURES, budget=SHORT, seeds=2, folder=tmp_path / "torn"))
     assert resumed == whole
-    assert file.read_text().splitlines()[:4] == finished
+    assert file.read_text().splitlines()[:5] == finished
     assert same(before, everything(task))
     kept = file.read_text()
     assert plain(race(task, CURES, budget=SHORT, seeds=2, folder=tmp_path / "torn")) == whole
@@ -413,9 +406,12 @@ def test_what_is_finished_is_not_run_again(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(Training, "advance", refuse)
         assert plain(race(task, CURES, budget=SHORT, seeds=2, folder=tmp_path)) == first
+    before = len((tmp_path / "race.jsonl").read_text().splitlines())
     more = race(task, [*CURES, "clip"], budget=SHORT, seeds=2, folder=tmp_path)
-    assert len((tmp_path / "race.jsonl").read_text().splitlines()) == 12
-    assert {arm["name"] for arm in first["arms"]} < {arm.name for arm in more.arms}
+    kept = [json.loads(line) for line in (tmp_path / "race.jsonl").read_text().splitlines()]
+    assert {line["arm"] for line in kept[before:]} >= {"clip 1"}
+    assert not {line["arm"] for line in kept[before:]} & {"unchanged", *CURES}
+    assert {arm.name for arm in more.arms} >= {"clip 1", "perturb 0.1", "batch_size x2"}
 
 
 def another_weight(task: Task) -> Task:
@@ -496,27 +492,29 @@ def another_loss(task: Task) -> Task:
         another_loss,
     ],
 )
-def test_a_folder_of_another_state_is_not_mistaken_for_this_one(
+def test_the_folder_of_another_race_is_refused(
     change: Callable[[Task], Task], tmp_path: Path
 ) -> None:
     torch.manual_seed(17)
     race(momentum(), ["clip"], budget=2, seeds=1, folder=tmp_path)
-    file = tmp_path / "race.jsonl"
+    kept = (tmp_path / "race.jsonl").read_text()
     torch.manual_seed(17)
     race(momentum(), ["clip"], budget=2, seeds=1, folder=tmp_path)
-    assert len(file.read_text().splitlines()) == 2  # the very same state: nothing new
+    assert (tmp_path / "race.jsonl").read_text() == kept  # the very same state: nothing new
     torch.manual_seed(17)
-    task = change(momentum())
-    there = race(task, ["clip"], budget=2, seeds=1, folder=tmp_path)
-    assert len(file.read_text().splitlines()) == 4
-    assert plain(there)["arms"] == plain(race(task, ["clip"], budget=2, seeds=1))["arms"]
+    with pytest.raises(FolderError, match="holds one of another state or budget"):
+        race(change(momentum()), ["clip"], budget=2, seeds=1, folder=tmp_path)
+    assert (tmp_path / "race.jsonl").read_text() == kept
 
 
-def test_another_length_or_strength_is_another_run(tmp_path: Path) -> None:
-    for budget, name in ((2, "clip"), (3, "clip"), (2, "clip 0.5")):
-        torch.manual_seed(17)
-        race(momentum(), [name], budget=budget, seeds=1, folder=tmp_path)
-    assert len((tmp_path / "race.jsonl").read_text().splitlines()) == 2 + 2 + 1
+def test_another_budget_is_another_race_and_another_strength_another_run(tmp_path: Path) -> None:
+    torch.manual_seed(17)
+    race(momentum(), ["clip"], budget=2, seeds=1, folder=tmp_path)
+    torch.manual_seed(17)
+    with pytest.raises(FolderError, match="name another folder"):
+        race(momentum(), ["clip"], budget=3, seeds=1, folder=tmp_path)
+    race(momentum(), ["clip 0.5"], budget=2, seeds=1, folder=tmp_path)
+    assert len((tmp_path / "race.jsonl").read_text().splitlines()) == 1 + 2 + 1
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
@@ -618,7 +616,7 @@ def test_a_loss_that_reads_the_users_model_is_raced_on_it_and_put_back(interrupt
             race(task, CURES, budget=SHORT, seeds=1, progress=progress)
     else:
         result = race(task, CURES, budget=SHORT, seeds=1, progress=progress)
-        assert all(len(set(arm.losses[0])) > 10 for arm in result.arms)
+        assert all(len(set(arm.losses[0])) > len(arm.losses[0]) // 2 for arm in result.arms)
     assert same(before, everything(task))
 
 

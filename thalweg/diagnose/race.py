@@ -1,39 +1,41 @@
 """The race: cures tried from one and the same state, judged at equal gradient evaluations."""
 
 import math
-from collections.abc import Callable, Sequence
+from builtins import map as in_turn
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import torch
-from scipy.stats import t as student
 
-from thalweg.diagnose.cures import CATALOGUE, Cure, Ground, cure_named, full_name
+from thalweg.diagnose.combination import best_combination, named
+from thalweg.diagnose.cures import CATALOGUE, Cure, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
+from thalweg.diagnose.fingerprint import of_training
+from thalweg.diagnose.halving import MARKS, rungs
+from thalweg.diagnose.judging import LAST, Ended, arms_of, claim, ranked, sentence
+from thalweg.diagnose.race_folder import RaceFolder
 from thalweg.diagnose.race_result import UNCHANGED, Arm, Race
 from thalweg.diagnose.source import task_of
-from thalweg.diagnose.track import Ran, Track
+from thalweg.diagnose.track import Leg, Ran, forked, look, run_leg
 from thalweg.diagnose.verdict import diagnose
 from thalweg.errors import UsageError
-from thalweg.estimate import Estimate, number, rounded
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.steps import largest_drop
+from thalweg.objective.random_state import RandomState
 from thalweg.task import Task
 
-__all__ = ["Arm", "Race", "race"]
-
-MARKS = 20
-"""Looks at the loss along each arm."""
-
-LAST = 4
-"""Looks whose mean is the level at which an arm ends."""
+__all__ = ["LAST", "Arm", "Race", "race"]
 
 PASSES = 20
 """Gradient evaluations of an arm, unless that is fewer or more steps than STEPS."""
 
 STEPS = (100, 600)
 """Fewest and most steps of the unchanged arm by default."""
+
+Map = Callable[[Callable[[Leg], Ran], Iterable[Leg]], Iterable[Ran]]
 
 
 def race(
@@ -47,28 +49,67 @@ def race(
     judged_by: str | None = None,
     folder: Path | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    map: Map = in_turn,
 ) -> Race:
     """Try cures from the state where the training stands, side by side with the unchanged run.
 
     Every arm starts from a fork of weights, buffers, optimizer state and random state; arms of one
     seed see the same order of the data. The unchanged arm of the first seed takes, bit for bit, the
-    steps that the user's own plain loop would take. Arms are compared only where they have spent
-    equally many gradient evaluations. Nothing of the user's is changed.
+    steps that the user's own loop would take. Of more than three cures the worst are dropped on the
+    way (:func:`thalweg.diagnose.halving.rungs`), on seeds of their own; the two best are also tried
+    together. Verdicts are only of arms that have spent as many gradient evaluations as the unchanged
+    run. Nothing of the user's is changed.
 
     Args:
         source, task, checkpoint: as for :func:`thalweg.diagnose`.
-        cures: or their names; None for those of a diagnosis made first. Advice that only a person
-            can follow is left out; an empty sequence, as a healthy run has it, makes the unchanged
-            run alone.
-        budget: gradient evaluations over the training data for each arm and seed.
+        cures: or their names, such as ``adam 0.01`` or ``adam 0.01 + perturb 0.1``; None for those
+            of a diagnosis made first. Advice that only a person can follow is left out; an empty
+            sequence, as a healthy run has it, makes the unchanged run alone.
+        budget: gradient evaluations over the training data for the longest run of each seed.
         seeds: how many times each arm runs: data order, dropout and the noise of the cure differ.
         judged_by: ``train`` or ``test``; test where a cure is for held-out loss and there are data.
         folder: keeps each finished run of an arm; the same call goes on from there.
-        progress: called with a phrase, the runs done and their number.
+        progress: called with a phrase, the runs done and how many there will be at most.
+        map: in place of the built-in one, to make runs of an arm beside each other: that of a pool
+            of processes, which needs a task that can be pickled. Threads would share one random
+            state. The result is the same with any.
 
     Raises:
         UsageError: an unknown cure, no cure that can be raced, a number out of its range.
+        FolderError: a folder that holds another race, or cannot be written.
     """
+    _check(budget, seeds, judged_by)
+    found = task_of(source, task=task, checkpoint=checkpoint)
+    if not isinstance(found, Task):
+        raise UsageError("a race needs the run's task: pass task= or --task")
+    before = 0.0
+    if cures is None:
+        finding = diagnose(found, probe=True)
+        cures, before = finding.cures, finding.cost
+    entered = _raceable([cures] if isinstance(cures, str | Cure) else cures)
+    judged_by = _judge(found, entered) if judged_by is None else judged_by
+    if judged_by == "test" and found.test is None:
+        raise UsageError("judged_by test needs the task's test data, but it has none")
+    examination = Examination.of(found, budget=math.inf)
+    length = _length(examination) if budget is None else float(budget)
+    course = _Course(examination, entered, length, seeds, judged_by, folder, progress, map)
+    ended = course.run()
+    arms = arms_of(ended, judged_by)
+    best = next((arm for arm in arms if arm.outcome == "helps"), None)
+    base = ended[UNCHANGED].levels(judged_by)
+    return Race(
+        arms,
+        None if best is None else best.name,
+        sentence(best, arms, base, length, judged_by),
+        tuple(range(seeds)),
+        before + course.cost,
+        judged_by,
+        found.name,
+        claim(arms, seeds, length),
+    )
+
+
+def _check(budget: Any, seeds: Any, judged_by: Any) -> None:
     if not isinstance(seeds, int) or seeds < 1:
         raise UsageError(f"seeds must be a whole number of at least 1, not {seeds!r}")
     if budget is not None and not (
@@ -77,56 +118,24 @@ def race(
         raise UsageError(f"budget must be a number above 0, not {budget!r}")
     if judged_by not in (None, "train", "test"):
         raise UsageError(f"judged_by must be train or test, not {judged_by!r}")
-    found = task_of(source, task=task, checkpoint=checkpoint)
-    if not isinstance(found, Task):
-        raise UsageError("a race needs the run's task: pass task= or --task")
-    before = 0.0
-    if cures is None:
-        finding = diagnose(found, probe=True)
-        cures, before = finding.cures, finding.cost
-    arms = _raceable([cures] if isinstance(cures, str | Cure) else cures)
-    if judged_by is None:
-        held_out = any(cure.name.startswith("weight_decay") for cure in arms)
-        judged_by = "test" if held_out and found.test is not None else "train"
-    if judged_by == "test" and found.test is None:
-        raise UsageError("judged_by test needs the task's test data, but it has none")
-    examination = Examination.of(found, budget=math.inf)
-    length = _length(examination) if budget is None else float(budget)
-    track = Track(examination, length, MARKS, folder)
-    negative, cost = None, before + track.cost
-    if any(cure.name == "negative_curvature" for cure in arms):
-        negative, spent = _escape_step(examination)
-        cost += spent
-    total = (len(arms) + 1) * seeds
-    runs: dict[str, list[Ran]] = {}
-    for cure in (None, *arms):
-        name = UNCHANGED if cure is None else cure.name
-        for seed in range(seeds):
-            done = sum(map(len, runs.values()))
-            if progress is not None:
-                progress(f"{name}, seed {seed + 1} of {seeds}", done, total)
-            fresh = torch.Generator().manual_seed(7919 * seed + 1)
-            ground = Ground(fresh, negative, fan_in_scales(found.model), examination.objective)
-            runs.setdefault(name, []).append(track.run(cure, seed, ground))
-    if progress is not None:
-        progress("done", total, total)
-    outcome = _judged(runs, {c.name: c.code for c in arms}, track, judged_by, cost, found.name)
-    if not arms:
-        return replace(outcome, sentence="No cure was given: only the unchanged run was made.")
-    return outcome
+
+
+def _judge(task: Task, entered: Sequence[Cure]) -> str:
+    held_out = any(cure.name.startswith("weight_decay") for cure in entered)
+    return "test" if held_out and task.test is not None else "train"
 
 
 def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
     chosen: dict[str, Cure] = {}
     for each in cures:
-        cure = cure_named(each) if isinstance(each, str) else each
+        cure = named(each) if isinstance(each, str) else each
         if not isinstance(cure, Cure):
             word = each.lower().split()[:1] if isinstance(each, str) else []
             near = get_close_matches("".join(word), CATALOGUE, n=1)
             hint = f"did you mean {full_name(near[0])!r}?" if near else None
             raise UsageError(
                 f"cures must name known cures, not {each!r}: "
-                f"{hint or 'there are ' + ', '.join(map(full_name, CATALOGUE))}"
+                f"{hint or 'there are ' + ', '.join(in_turn(full_name, CATALOGUE))}"
             )
         if cure.change is not None:
             chosen[cure.name] = cure
@@ -142,6 +151,101 @@ def _length(e: Examination) -> float:
     """Gradient evaluations of an arm: PASSES, within STEPS of the unchanged run."""
     step = e.batch_size / e.population
     return min(max(PASSES, STEPS[0] * step), STEPS[1] * step)
+
+
+class _Course:
+    """Runs the stages of one race; ``cost`` is what they spent."""
+
+    def __init__(
+        self,
+        e: Examination,
+        entered: Sequence[Cure],
+        length: float,
+        seeds: int,
+        judged_by: str,
+        folder: Path | str | None,
+        progress: Callable[[str, int, int], None] | None,
+        map: Map,
+    ) -> None:
+        self.e, self.entered, self.seeds, self.judged_by = e, entered, seeds, judged_by
+        self.evaluations = tuple(length * k / MARKS for k in range(MARKS + 1))
+        self.map, self.progress = map, progress
+        self.folder = RaceFolder(folder, "" if folder is None else of_training(e), length)
+        leg = Leg(e.task, None, 0, self.evaluations, (0.0, None), RandomState.now(), examination=e)
+        loss, test, self.cost = look(forked(leg, e), e)
+        self.leg = replace(leg, start=(loss, test))
+        if any("negative_curvature" in cure.name for cure in entered):
+            negative, spent = _escape_step(e)
+            self.leg, self.cost = replace(self.leg, negative=negative), self.cost + spent
+        self.stages = rungs(len(entered))
+        standing = [len(entered) + (len(entered) > 1), *(rung.keep for rung in self.stages)]
+        self.done, self.total = 0, (sum(standing) + 1) * seeds
+
+    def run(self) -> dict[str, Ended]:
+        """Every arm as far as it came, by name."""
+        standing, ended = list(self.entered), {}
+        trials = range(self.seeds, 2 * self.seeds)
+        for rung in self.stages:
+            ran = self._stage(standing, trials, rung.marks, dropped=True)
+            if rung is self.stages[0]:
+                ran += self._stage(self._together(ran), trials, rung.marks, dropped=True)
+            ended |= {each.name: each for each in ran}
+            standing = [each.cure for each in self._ranked(ran)[: rung.keep] if each.cure]
+        final = self._stage([None, *standing], range(self.seeds), MARKS)
+        if not self.stages:
+            better = self._ranked(final)
+            unchanged = next((i for i, each in enumerate(better) if each.cure is None), None)
+            final += self._stage(self._together(better[:unchanged]), range(self.seeds), MARKS)
+        if self.progress is not None:
+            self.progress("done", self.total, self.total)
+        return ended | {each.name: each for each in final}
+
+    def _ranked(self, ran: Sequence[Ended]) -> list[Ended]:
+        return ranked(ran, self.judged_by)
+
+    def _together(self, ran: Sequence[Ended]) -> list[Cure]:
+        """The combination of the two best, unless it was entered by name."""
+        both = best_combination([each.cure for each in self._ranked(ran) if each.cure])
+        return [] if both is None or both.name in {c.name for c in self.entered} else [both]
+
+    def _stage(
+        self, arms: Sequence[Cure | None], seeds: range, marks: int, *, dropped: bool = False
+    ) -> list[Ended]:
+        """Every arm from the user's state on every seed, for as many marks."""
+        at = self.evaluations[: marks + 1]
+        legs = [
+            replace(self.leg, cure=cure, seed=seed, evaluations=at)
+            for cure in arms
+            for seed in seeds
+        ]
+        runs = self._runs(legs, seeds)
+        self.cost += math.fsum(run.cost for run in runs)
+        each = len(seeds)
+        return [
+            Ended(cure, tuple(runs[k * each : (k + 1) * each]), at, tuple(seeds), dropped)
+            for k, cure in enumerate(arms)
+        ]
+
+    def _runs(self, legs: Sequence[Leg], seeds: range) -> list[Ran]:
+        kept = [self.folder.get(leg) for leg in legs]
+        fresh = iter(
+            self.map(run_leg, [leg for leg, ran in zip(legs, kept, strict=True) if not ran])
+        )
+        runs = []
+        for leg, ran in zip(legs, kept, strict=True):
+            self._tell(leg, seeds)
+            if ran is None:
+                ran = next(fresh)
+                self.folder.keep(leg, ran)
+            runs.append(ran)
+            self.done += 1
+        return runs
+
+    def _tell(self, leg: Leg, seeds: range) -> None:
+        if self.progress is not None:
+            stage = "" if len(leg.evaluations) > MARKS else "trial of "
+            phrase = f"{stage}{leg.name}, seed {leg.seed - seeds.start + 1} of {len(seeds)}"
+            self.progress(phrase, self.done, self.total)
 
 
 def _escape_step(e: Examination) -> tuple[torch.Tensor | None, float]:
@@ -164,105 +268,3 @@ def _escape_step(e: Examination) -> tuple[torch.Tensor | None, float]:
         start=start,
     )
     return drop.step * found.bottom_vector, (found.top[0].cost + drop.drop.cost) * e.share
-
-
-def _judged(
-    runs: dict[str, list[Ran]],
-    codes: dict[str, str],
-    track: Track,
-    judged_by: str,
-    cost: float,
-    name: str,
-) -> Race:
-    base = [_level(run, judged_by) for run in runs[UNCHANGED]]
-    arms = [_arm(key, codes.get(key, ""), ran, base, track, judged_by) for key, ran in runs.items()]
-    arms.sort(key=lambda arm: _rank(arm, judged_by))
-    best = next((arm for arm in arms if arm.outcome == "helps"), None)
-    seeds = len(base)
-    spent = cost + sum(run.cost for ran in runs.values() for run in ran)
-    return Race(
-        tuple(arms),
-        None if best is None else best.name,
-        _sentence(best, base, seeds, track.length, judged_by),
-        tuple(range(seeds)),
-        spent,
-        judged_by,
-        name,
-    )
-
-
-def _arm(
-    name: str, code: str, runs: list[Ran], base: list[float], track: Track, judged_by: str
-) -> Arm:
-    gains = torch.tensor(
-        [start - _level(run, judged_by) for start, run in zip(base, runs, strict=True)],
-        dtype=torch.float64,
-    )
-    diverged = not all(math.isfinite(_level(run, judged_by)) for run in runs)
-    mean = float(gains.mean())
-    error = float(gains.std() / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
-    return Arm(
-        name,
-        code,
-        track.evaluations,
-        tuple(run.losses for run in runs),
-        tuple(run.test_losses for run in runs if run.test_losses),
-        Estimate(mean, error, "loss", sum(run.cost for run in runs)),
-        (float(gains.min()), float(gains.max())),
-        _outcome(mean, error, len(gains), base, diverged),
-    )
-
-
-def _rank(arm: Arm, judged_by: str) -> tuple[bool, float]:
-    """By gain; where the unchanged run diverged there is none, and the lowest end is best."""
-    if math.isfinite(arm.gain.value):
-        return False, -arm.gain.value
-    rows = arm.test_losses if judged_by == "test" else arm.losses
-    end = math.fsum(math.fsum(row[-LAST:]) for row in rows)
-    return arm.outcome == "diverged", end if math.isfinite(end) else math.inf
-
-
-def _outcome(mean: float, error: float, count: int, base: list[float], diverged: bool) -> str:
-    """By the 95% interval of Student's t over the seeds; a rounding of the loss is no difference."""
-    if diverged:
-        return "diverged"
-    if not math.isfinite(mean):  # the unchanged run diverged and this one did not
-        return "helps" if mean > 0 or math.isnan(mean) else "harms"
-    half = float(student.ppf(0.975, count - 1)) * error if count > 1 else math.inf
-    least = max(half, 1e-5 * max(map(abs, base)))
-    return "helps" if mean > least else "harms" if mean < -least else "no difference"
-
-
-def _level(run: Ran, judged_by: str) -> float:
-    """Where a run ended: the mean of its last looks; NaN where it diverged."""
-    losses = run.test_losses if judged_by == "test" else run.losses
-    return math.fsum(losses[-LAST:]) / LAST if len(losses) >= LAST else math.nan
-
-
-def _sentence(
-    best: Arm | None, base: list[float], seeds: int, length: float, judged_by: str
-) -> str:
-    kind = "held-out loss" if judged_by == "test" else "loss"
-    after = f"after {number(length, 3)} gradient evaluation{'' if length == 1 else 's'} each"
-    if best is None and seeds == 1:
-        return f"One seed names no winner, {after}: what a cure gains is judged by its spread."
-    if best is None:
-        return f"No cure beats the unchanged run beyond the spread over {seeds} seeds, {after}."
-    if not all(map(math.isfinite, base)):
-        return f"{best.name} wins: {after} its {kind} is finite while the unchanged run diverged."
-    better = sum(
-        start > math.fsum(row[-LAST:]) / LAST
-        for start, row in zip(
-            base, best.test_losses if judged_by == "test" else best.losses, strict=True
-        )
-    )
-    gain, error = rounded(best.gain.value, best.gain.error)
-    scatter = f" ± {error}" if error else ""
-    alike = best.spread[0] == best.spread[1]
-    every = "both" if seeds == 2 else f"all {seeds}"
-    inside = every if better == seeds else f"{better} of {seeds}"
-    where = f"the same in {every}" if alike else f"and lower in {inside}"
-    return (
-        f"{best.name} wins: {after} its {kind} is {gain}{scatter} below the unchanged run's "
-        f"{number(math.fsum(base) / seeds, 3)}, {where} seeds."
-    )

@@ -27,7 +27,12 @@ class Arm:
         gain: how much lower than the unchanged run of the same seed it ended: mean over the seeds
             and its standard error; positive is better.
         spread: smallest and largest gain over the seeds.
-        outcome: ``helps``, ``no difference``, ``harms`` or ``diverged``.
+        outcome: ``helps``, ``no difference``, ``harms``, ``diverged``, or ``dropped at`` as many
+            gradient evaluations: then nothing is said of its gain, which is NaN.
+        interval: 95% interval of the gain, Student's t over the seeds; infinite for one seed.
+        seeds_needed: where the outcome is ``no difference``: about how many seeds would tell a gain
+            of this size and scatter from none; None where no number up to 200 would.
+        seeds: of its rows. Arms are dropped on other seeds than those that judge the rest.
     """
 
     name: str
@@ -38,6 +43,9 @@ class Arm:
     gain: Estimate
     spread: tuple[float, float]
     outcome: str
+    interval: tuple[float, float] = (math.nan, math.nan)
+    seeds_needed: int | None = None
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,13 @@ class Race:
         arms: every arm, the unchanged one among them, best first.
         winner: name of the cure that won, or None where none beats the unchanged run.
         sentence: who won by how much, in plain words.
-        seeds: of the data orders and the noise that the arms shared; the first is the user's own
-            random state.
+        seeds: of the data orders and the noise that the arms shared that were judged; the first
+            is the user's own random state.
         cost: gradient evaluations over the training data that the race spent, with those of the
             diagnosis where one was made for its cures.
         judged_by: ``train`` or ``test``: the loss that the gains are of.
         name: of the task.
+        claim: what the intervals say, and what they do not.
     """
 
     arms: tuple[Arm, ...]
@@ -63,6 +72,7 @@ class Race:
     cost: float
     judged_by: str = "train"
     name: str = "task"
+    claim: str = ""
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; KeyError if there is none."""
@@ -87,6 +97,7 @@ class Race:
             "name": self.name,
             "winner": self.winner,
             "sentence": self.sentence,
+            "claim": self.claim,
             "judged_by": self.judged_by,
             "seeds": list(self.seeds),
             "cost": self.cost,
@@ -106,6 +117,9 @@ def _plain_arm(arm: Arm) -> Mapping[str, Any]:
             "cost": _plain(arm.gain.cost),
         },
         "spread": [_plain(value) for value in arm.spread],
+        "interval": [_plain(value) for value in arm.interval],
+        "seeds_needed": arm.seeds_needed,
+        "seeds": list(arm.seeds),
         "evaluations": list(arm.evaluations),
         "losses": [[_plain(value) for value in row] for row in arm.losses],
         "test_losses": [[_plain(value) for value in row] for row in arm.test_losses],

@@ -1,20 +1,24 @@
 """One run of one arm of a race: from the user's state, with looks at equal evaluations."""
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from thalweg.diagnose.combination import named
 from thalweg.diagnose.cures import Cure, Ground
-from thalweg.diagnose.examination import Examination
-from thalweg.diagnose.fingerprint import fingerprint, of_other_states, of_training
-from thalweg.errors import FolderError, UsageError
+from thalweg.diagnose.examination import Examination, fan_in_scales
+from thalweg.diagnose.race_result import UNCHANGED
+from thalweg.errors import ThalwegError, UsageError
 from thalweg.estimate import LOSS_COST
 from thalweg.objective.random_state import RandomState
 from thalweg.run.fork import asks_for_closure
 from thalweg.run.training import Training
+from thalweg.task import Task
 
-__all__ = ["Ran", "Track"]
+__all__ = ["Leg", "Ran", "forked", "look", "run_leg"]
 
 
 @dataclass(frozen=True)
@@ -22,142 +26,138 @@ class Ran:
     """What one run of an arm gave.
 
     ``losses`` and ``test_losses`` hold a number at each mark, NaN from where the run had diverged;
-    ``cost`` counts steps and looks, in gradient evaluations over the training data. ``drew`` tells
-    the random states of NumPy and Python that it began with, where it drew from them.
+    ``cost`` counts steps and looks, in gradient evaluations over the training data; ``moved`` tells
+    whether the run drew from the random states of NumPy or Python.
     """
 
     losses: tuple[float, ...]
     test_losses: tuple[float, ...]
     cost: float
-    drew: str | None = None
+    moved: bool = False
 
 
-class Track:
-    """Runs arms of equal length; in a folder it keeps each that is finished.
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """All that a worker needs to make one run of one arm; it can be pickled if its task can.
 
     Attributes:
-        length: gradient evaluations of an arm.
-        evaluations: where its losses are looked at, 0 first.
-        cost: gradient evaluations beside those of the runs, to tell one state from another.
+        task: the user's.
+        cure: None for the unchanged arm. One of the catalogue travels by its name.
+        seed: of the order of the data, dropout and the cure's own draws; 0 is the user's state.
+        evaluations: where the losses are looked at, 0 first.
+        start: training and held-out loss where every arm starts.
+        state: the random states that seed 0 starts from.
+        negative: the step along negative curvature, for a cure that takes it.
+        examination: of the task; made anew by another process.
     """
 
-    def __init__(
-        self, e: Examination, length: float, marks: int, folder: Path | str | None
-    ) -> None:
-        self.e, self.length = e, length
-        self.evaluations = tuple(length * k / marks for k in range(marks + 1))
-        self._file = None if folder is None else Path(folder) / "race.jsonl"
-        self.cost = 0.0 if self._file is None else LOSS_COST * e.share
-        self._state = "" if self._file is None else of_training(e)
-        self._others = of_other_states(RandomState.now())
-        self._finished = self._read()
-        self._keep()
+    task: Task
+    cure: Cure | None
+    seed: int
+    evaluations: tuple[float, ...]
+    start: tuple[float, float | None]
+    state: RandomState
+    negative: Tensor | None = None
+    examination: Examination | None = field(default=None, repr=False)
 
-    def run(self, cure: Cure | None, seed: int, ground: Ground) -> Ran:
-        """The run of an arm, or what a folder kept of it; without a cure, of the unchanged arm."""
-        name = "unchanged" if cure is None else cure.name
-        what = None if cure is None else fingerprint([cure.name, cure.code, cure.change])
-        key = f"{name}|{seed}|{self.evaluations[-1]!r}|{len(self.evaluations)}|{self._state}|{what}"
-        for drew in (None, self._others):
-            if (key, drew) in self._finished:
-                return self._finished[key, drew]
-        ran = self._fresh(cure, seed, ground)
-        self._finished[key, ran.drew] = ran
-        self._keep(key, ran)
-        return ran
+    @property
+    def name(self) -> str:
+        """Of the arm."""
+        return UNCHANGED if self.cure is None else self.cure.name
 
-    def _fresh(self, cure: Cure | None, seed: int, ground: Ground) -> Ran:
-        e = self.e
-        lent = e.objective.placed.restore
-        training = Training.of(e.task, seed=seed or None, lent=lent)
-        before = training.random_state
-        losses, tests, looks = [], [], 0.0
+    def __getstate__(self) -> dict[str, Any]:
+        kept = dict(vars(self)) | {"examination": None}
+        if self.cure is not None and named(self.cure.name) == self.cure:
+            kept["cure"] = self.cure.name
+        return kept
 
-        def look() -> None:
-            nonlocal looks
-            losses.append(_or_nan(e.objective.value(training.point())))
-            looks += LOSS_COST * e.share
-            if e.test is not None:
-                tests.append(_or_nan(training.evaluate(e.test)))
-                looks += LOSS_COST * len(e.test) / e.population
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        if isinstance(kept["cure"], str):
+            kept["cure"] = named(kept["cure"])
+        vars(self).update(kept)
 
-        look()
-        try:
-            if cure is not None and cure.change is not None:
-                cure.change(training, ground)
-            for goal in self.evaluations[1:]:
-                if math.isfinite(losses[-1]) and self._advance(training, goal):
-                    look()
-                else:
-                    losses.append(math.nan)
-                    tests += [] if e.test is None else [math.nan]
-        except (RuntimeError, ValueError) as error:
-            if cure is None or isinstance(error, UsageError):
-                raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UsageError(
-                f"cures must fit the training, but {cure.name} does not: {reason}"
-            ) from error
-        drew = seed == 0 and training.random_state.drew_elsewhere(before)
-        cost = training.cost + looks
-        return Ran(tuple(losses), tuple(tests), cost, self._others if drew else None)
 
-    def _advance(self, training: Training, goal: float) -> bool:
-        """Steps until ``goal`` evaluations are spent; a step that would pass it by half is left."""
-        while training.cost < goal:
-            step = (training.batch_size or self.e.batch_size) / self.e.population
-            steps = int((goal - training.cost) / step + 0.5)
-            if steps < 1:
-                break
-            if asks_for_closure(type(training.optimizer)):
-                steps = 1  # of as many evaluations as its line search takes
-            if not training.advance(steps):
-                return False
-        return True
+def run_leg(leg: Leg) -> Ran:
+    """Make the run; the user's objects and the global random states are as before afterwards."""
+    e = leg.examination or Examination.of(leg.task, budget=math.inf)
+    training = forked(leg, e)
+    before = training.random_state
+    losses, tests = [leg.start[0]], [] if leg.start[1] is None else [leg.start[1]]
+    looks = 0.0
+    try:
+        _change(leg, training, e)
+        for goal in leg.evaluations[1:]:
+            if math.isfinite(losses[-1]) and _advance(training, goal, e):
+                loss, test, cost = look(training, e)
+                looks += cost
+            else:
+                loss, test = math.nan, None if e.test is None else math.nan
+            losses.append(loss)
+            tests += [] if test is None else [test]
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        if isinstance(error, ThalwegError) or _is_finite(training):
+            raise _unfit(leg, error) from error
+        missing = len(leg.evaluations) - len(losses)  # a model that raises at weights not finite
+        losses += [math.nan] * missing
+        tests += [] if e.test is None else [math.nan] * missing
+    moved = training.random_state.drew_elsewhere(before)
+    return Ran(tuple(losses), tuple(tests), training.cost + looks, moved)
 
-    def _read(self) -> dict[tuple[str, str | None], Ran]:
-        if self._file is None or not self._file.exists():
-            return {}
-        finished: dict[tuple[str, str | None], Ran] = {}
-        try:
-            lines = self._file.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError as error:
-            raise FolderError(f"{self._file} cannot be read: {error.strerror}") from error
-        for line in lines:
-            try:
-                kept = json.loads(line)
-                numbers = [
-                    tuple(math.nan if v is None else float(v) for v in kept[key])
-                    for key in ("losses", "test_losses")
-                ]
-                ran = Ran(numbers[0], numbers[1], float(kept["cost"]), kept["drew"])
-                finished[kept["key"], ran.drew] = ran
-            except (ValueError, KeyError, TypeError):
-                continue  # the line that a kill tore
-        return finished
 
-    def _keep(self, key: str | None = None, ran: Ran | None = None) -> None:
-        """Append a run; without one, say early that the folder cannot be written."""
-        if self._file is None:
-            return
-        line = ""
-        if ran is not None:
-            plain = {
-                name: [v if math.isfinite(v) else None for v in value]
-                if isinstance(value, tuple)
-                else value
-                for name, value in asdict(ran).items()
-            }
-            line = json.dumps({"key": key, **plain}) + "\n"
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            whole = not self._file.exists() or self._file.read_bytes()[-1:] in (b"", b"\n")
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(line if whole else "\n" + line)
-        except OSError as error:
-            raise FolderError(
-                f"{self._file.parent} cannot keep the race: {error.strerror}"
-            ) from error
+def forked(leg: Leg, e: Examination) -> Training:
+    """The user's training as the leg begins it, before its cure."""
+    outside = RandomState.now()
+    leg.state.restore()
+    try:
+        return Training.of(e.task, seed=leg.seed or None, lent=e.objective.placed.restore)
+    finally:
+        outside.restore()
+
+
+def look(training: Training, e: Examination) -> tuple[float, float | None, float]:
+    """Training loss and held-out loss where a training stands, and the cost of looking."""
+    loss = training.value(e.objective)
+    cost = LOSS_COST * e.share
+    if e.test is None:
+        return _or_nan(loss), None, cost
+    return (
+        _or_nan(loss),
+        _or_nan(training.evaluate(e.test)),
+        cost + LOSS_COST * len(e.test) / e.population,
+    )
+
+
+def _change(leg: Leg, training: Training, e: Examination) -> None:
+    if leg.cure is not None and leg.cure.change is not None:
+        fresh = torch.Generator().manual_seed(7919 * leg.seed + 1)
+        ground = Ground(fresh, leg.negative, fan_in_scales(leg.task.model), e.objective)
+        leg.cure.change(training, ground)
+
+
+def _advance(training: Training, goal: float, e: Examination) -> bool:
+    """Steps until ``goal`` evaluations are spent; a step that would pass it by half is left."""
+    while training.cost < goal:
+        size = training.batch_size or e.batch_size
+        step = training.gradients_a_step * size / e.population
+        steps = int((goal - training.cost) / step + 0.5)
+        if steps < 1:
+            break
+        if asks_for_closure(type(training.optimizer)):
+            steps = 1  # of as many evaluations as its line search takes
+        if not training.advance(steps):
+            return False
+    return True
+
+
+def _is_finite(training: Training) -> bool:
+    return bool(torch.isfinite(training.point()).all())
+
+
+def _unfit(leg: Leg, error: Exception) -> Exception:
+    if leg.cure is None or isinstance(error, UsageError):
+        return error
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UsageError(f"cures must fit the training, but {leg.name} does not: {reason}")
 
 
 def _or_nan(value: float) -> float:
