@@ -37,13 +37,15 @@ class Training:
     the default seed it takes, bit for bit, the steps that the user's own loop would take from here;
     another seed changes the order of the data and the masks of dropout. Cures change ``optimizer``,
     ``batch_size``, ``model`` in place, or add to ``before_step`` (called before each step) and
-    ``before_update`` (called between the backward pass and the optimizer's step).
+    ``before_update`` (called between the backward pass and the optimizer's step), or to
+    ``after_epoch`` (called when the data have been gone through).
 
     Attributes:
         model, optimizer, schedule: the copies.
         examples_seen: by all steps so far; ``cost`` gives it in gradient evaluations.
         population: number of examples in the training data.
         losses: the mini-batch loss of every step taken.
+        epoch_from: steps taken before the present epoch.
         batch: of the present step.
         gradients_a_step: gradient evaluations of a batch that a step takes, 1 unless a cure says so.
         answers: the states whose predictions, averaged, are what the training has come to; None for
@@ -66,7 +68,9 @@ class Training:
         self.batch_size = task.batch_size
         self.before_step: list[Callable[[Training], None]] = []
         self.before_update: list[Callable[[Training], None]] = []
+        self.after_epoch: list[Callable[[Training], None]] = []
         self.losses: list[float] = []
+        self.epoch_from = 0
         self.examples_seen = 0
         self.batch: Any = None
         self.gradients_a_step = 1.0
@@ -248,18 +252,18 @@ class Training:
         return self.task.loss(self.model(batch[0]), batch[1])
 
     def _next_batch(self) -> Any:
-        if self._iterator is None:
-            self._iterator = iter(self._batches())
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            self._iterator = iter(self._batches())
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise DataError(
-                "train must give at least one batch, but its loader gives none"
-            ) from None
+        if self._iterator is not None:
+            batch = next(self._iterator, _END)
+            if batch is not _END:
+                return batch
+            for change in self.after_epoch:
+                change(self)
+            self.epoch_from = len(self.losses)
+        self._iterator = iter(self._batches())
+        batch = next(self._iterator, _END)
+        if batch is _END:
+            raise DataError("train must give at least one batch, but its loader gives none")
+        return batch
 
     def _batches(self) -> Any:
         if self._loader is None or self._size != self.batch_size:
@@ -292,6 +296,8 @@ class Training:
             self._loan = Loan.of(*self._lent)
             users.put(share=True)
 
+
+_END = object()
 
 _POPULATIONS: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
 
