@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from problems import SPECTRA, Dense, Formula, Quadratic, network, symmetric, vectors
 from thalweg.errors import UsageError
-from thalweg.measure.curvature import Lanczos, Scaled, extreme_eigenvalues
+from thalweg.measure.curvature import Lanczos, extreme_eigenvalues
+from thalweg.measure.operators import Scaled
 from thalweg.objective.derivatives import Hessian
 from thalweg.objective.supervised import Supervised
 

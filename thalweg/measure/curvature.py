@@ -15,7 +15,7 @@ from thalweg.estimate import Estimate
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator
 
-__all__ = ["Eigenvalues", "Lanczos", "Scaled", "extreme_eigenvalues"]
+__all__ = ["Accurate", "Eigenvalues", "Lanczos", "extreme_eigenvalues"]
 
 CURVATURE = "loss per unit²"
 """Unit of a second derivative, as that of a slope is ``loss per unit``: a unit of the parameters."""
@@ -63,6 +63,17 @@ class Lanczos:
         largest = max(map(abs, self.diagonal + self.off_diagonal[:-1]), default=0.0)
         return (16 + self.size) * torch.finfo(self._next.dtype).eps * largest
 
+    @property
+    def following(self) -> Tensor:
+        """The unit vector that the next product begins with; nothing where ``exhausted``."""
+        return self._next
+
+    def remainder(self, vector: Tensor) -> Tensor:
+        """What of a vector of shape ``(dim,)`` is orthogonal to the space."""
+        for rows in self.rows(self.size):
+            vector = vector - rows.T @ (rows @ vector)
+        return vector
+
     def extend(self) -> None:
         """One product: the space grows by one dimension.
 
@@ -98,11 +109,12 @@ class Lanczos:
         self._blocks[kept][row] = q
         return self._blocks[kept][row]
 
-    def _rows(self, size: int) -> list[Tensor]:
+    def rows(self, size: int) -> list[Tensor]:
+        """The first ``size`` vectors of the basis, in blocks of rows."""
         return [block[: size - i * ROWS] for i, block in enumerate(self._blocks)]
 
     def _orthogonalise(self, w: Tensor) -> float:
-        for rows in self._rows(self.size + 1):
+        for rows in self.rows(self.size + 1):
             w -= rows.T @ (rows @ w)
         return float(w.norm())
 
@@ -144,7 +156,7 @@ class Lanczos:
     def combine(self, coefficients: np.ndarray) -> Tensor:
         """The vector with these coefficients in the basis; shape ``(dim,)``."""
         weights = torch.as_tensor(coefficients, dtype=self._next.dtype).to(self._next.device)
-        parts = zip(self._rows(self.size), weights.split(ROWS), strict=True)
+        parts = zip(self.rows(self.size), weights.split(ROWS), strict=True)
         return sum((rows.T @ part for rows, part in parts), torch.zeros_like(self._next))
 
 
@@ -192,22 +204,6 @@ class Eigenvalues:
     def bottom_is_zero(self) -> bool:
         """Whether the smallest eigenvalue cannot be told from zero."""
         return abs(self.bottom[0].value) <= self.bottom[0].error
-
-
-class Scaled:
-    """``D^½ A D^½`` for a diagonal ``D``: the operator that a preconditioned descent sees."""
-
-    def __init__(self, operator: SymmetricOperator, diagonal: Tensor) -> None:
-        self.operator, self.root = operator, diagonal.sqrt()
-        self.dim = operator.dim
-
-    @property
-    def cost(self) -> float:
-        """Gradient evaluations spent on the operator."""
-        return self.operator.cost
-
-    def __matmul__(self, vectors: Tensor, /) -> Tensor:
-        return self.root * (self.operator @ (self.root * vectors))
 
 
 def extreme_eigenvalues(
@@ -258,7 +254,7 @@ def extreme_eigenvalues(
     room = max(2, memory // (operator.dim * start.element_size()) - 1)
     lanczos = Lanczos(operator, start, min(budget, room))
     before = operator.cost
-    enough = decided or _Accurate(top, bottom, rtol)
+    enough = decided or Accurate(top, bottom, rtol)
     reached = False
     while not lanczos.full and not reached:
         lanczos.extend()
@@ -287,7 +283,7 @@ def extreme_eigenvalues(
     )
 
 
-class _Accurate:
+class Accurate:
     """Whether the eigenvalues that were asked for are known to ``rtol``.
 
     A look at all Ritz values takes as long as a small product, so while the errors are far too

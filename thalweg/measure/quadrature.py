@@ -1,0 +1,166 @@
+"""The density of a spectrum by stochastic Lanczos quadrature, beside the eigenvalues known singly."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.linalg import eigh_tridiagonal
+from torch import Tensor
+
+from thalweg.errors import UsageError
+from thalweg.measure.curvature import Lanczos
+from thalweg.measure.density import Density, Rule, distance
+from thalweg.measure.operators import Deflated, operator_of
+from thalweg.objective.base import Objective
+from thalweg.objective.derivatives import SymmetricOperator
+
+__all__ = ["check_counts", "density", "density_of_space", "krylov_space"]
+
+KNOWN = 1e-2
+"""Relative error up to which an eigenvalue at an end counts as known for itself."""
+
+MOST_WEIGHT = 12.0
+"""Share of a random vector, in units of 1/dim, up to which a Ritz value is a single eigenvalue: more
+is seen by chance in fewer than 1 of 1000, and tells of several eigenvalues in one place."""
+
+QUADRATURE = 0.05
+"""Change of a quadrature by half its products, as a share of the mean size of an eigenvalue, below
+which it is good enough."""
+
+
+def density(
+    what: Objective | SymmetricOperator,
+    point: Tensor | None = None,
+    *,
+    matrix: str = "hessian",
+    probes: int = 4,
+    budget: int = 200,
+    memory: int = 2**31,
+    generator: torch.Generator | None = None,
+) -> Density:
+    """The density of a spectrum alone, by at most so many products.
+
+    Source: Golub and Meurant, Matrices, Moments and Quadrature (2010); Ghorbani, Krishnan and Xiao,
+    An investigation into neural net optimization via Hessian eigenvalue density, ICML (2019).
+
+    Args:
+        what, point, matrix: as for :func:`~thalweg.measure.operators.operator_of`.
+        probes: random vectors.
+        budget: products at most.
+        memory: bytes that the Krylov bases may take; it bounds their dimensions too.
+        generator: of every draw.
+
+    Returns:
+        Density. Cost: 2 gradient evaluations a product and 1 for the graph.
+    """
+    check_counts(probes=probes, budget=budget)
+    operator, like, unit = operator_of(what, point, matrix)
+    generator = generator or torch.Generator().manual_seed(0)
+    space = krylov_space(operator, like, budget // 2, memory, generator)
+    _grow(space, _Settled(space, few=16))
+    return density_of_space(space, like, unit, probes, budget - space.size, generator)
+
+
+def krylov_space(
+    operator: SymmetricOperator, like: Tensor, most: int, memory: int, generator: torch.Generator
+) -> Lanczos:
+    """A Krylov space that begins with a Gaussian draw, and leaves half the memory for another."""
+    start = torch.randn(operator.dim, generator=generator, dtype=like.dtype).to(like.device)
+    room = max(2, memory // (2 * operator.dim * start.element_size()) - 1)
+    return Lanczos(operator, start, max(2, min(most, room)))
+
+
+def density_of_space(
+    space: Lanczos,
+    like: Tensor,
+    unit: str,
+    probes: int,
+    budget: int,
+    generator: torch.Generator,
+) -> Density:
+    """The quadrature of a space that is there already, and of further random vectors."""
+    dim = space.operator.dim
+    outliers = _outliers(space)
+    values, _, vectors = space.ritz()
+    basis = torch.stack([space.combine(vectors[:, i]) for i in outliers]) if outliers else None
+    bulk = Deflated(space.operator, like.new_zeros(0, dim) if basis is None else basis)
+    rules = [_rule(space, set(outliers))]
+    for left in range(probes - 1, 0, -1):
+        most = min(budget // left, space.most)
+        if most < 2:
+            break
+        start = torch.randn(dim, generator=generator, dtype=like.dtype).to(like.device)
+        fresh = Lanczos(bulk, bulk.project(start), most)
+        _grow(fresh, _Settled(fresh))
+        if not math.isfinite(fresh.diagonal[-1]):
+            break
+        rules.append(_rule(fresh, set()))
+        budget -= fresh.size
+    return Density(dim, values[outliers], tuple(rules), unit)
+
+
+def _outliers(space: Lanczos) -> list[int]:
+    """Places of the Ritz values that are single eigenvalues at the ends, and known well."""
+    values, errors, vectors = space.ritz()
+    known = errors <= KNOWN * np.abs(values)
+    single = vectors[0] ** 2 * space.operator.dim <= MOST_WEIGHT
+    good = known & single
+    below = next((i for i, fine in enumerate(good) if not fine), len(good))
+    above = next((i for i, fine in enumerate(good[::-1]) if not fine), len(good))
+    places = set(range(below)) | set(range(len(good) - above, len(good)))
+    return sorted(places) if len(places) < len(good) else sorted(places)[:-1]
+
+
+def _rule(space: Lanczos, without: set[int]) -> Rule:
+    values, _, vectors = space.ritz()
+    kept = [i for i in range(len(values)) if i not in without]
+    fine = values[kept], vectors[0, kept] ** 2
+    half = _half(space, values[sorted(without)])
+    return Rule(fine[0], fine[1] / fine[1].sum(), half)
+
+
+def _half(space: Lanczos, without: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rule of half as many products, without what lies nearest to some values."""
+    size = max(1, (space.size + len(without)) // 2)
+    values, vectors = eigh_tridiagonal(
+        np.array(space.diagonal[:size]), np.array(space.off_diagonal[: size - 1])
+    )
+    weights = vectors[0] ** 2
+    if len(without) and len(values) > 1:
+        inside = (values > without[without < 0].max(initial=-np.inf)) & (
+            values < without[without > 0].min(initial=np.inf)
+        )
+        if inside.any():
+            values, weights = values[inside], weights[inside]
+    return values, weights / weights.sum()
+
+
+class _Settled:
+    """Whether the quadrature of a space has all but stopped to change."""
+
+    def __init__(self, space: Lanczos, few: int = 6) -> None:
+        self.space, self.due = space, few
+
+    def __call__(self) -> bool:
+        if self.space.size < self.due:
+            return False
+        self.due = self.space.size + max(2, self.space.size // 8)
+        rule = _rule(self.space, set())
+        size = float(rule.weights @ np.abs(rule.values))
+        return distance((rule.values, rule.weights), rule.coarse) <= QUADRATURE * size
+
+
+def _grow(space: Lanczos, enough: Callable[[], bool]) -> None:
+    while not space.full:
+        space.extend()
+        if not math.isfinite(space.diagonal[-1]) or enough():
+            return
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse what is no whole number of at least 1; of a budget, at least 2."""
+    for name, value in counts.items():
+        least = 2 if name == "budget" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(f"{name} must be a whole number of {least} or more, not {value!r}")

@@ -1,0 +1,216 @@
+"""The spectrum of a Hessian or a Gauss-Newton matrix: ends, trace and density from one Krylov space."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.errors import UsageError
+from thalweg.estimate import Estimate
+from thalweg.measure.curvature import Accurate
+from thalweg.measure.density import Density
+from thalweg.measure.operators import Counted, operator_of
+from thalweg.measure.quadrature import check_counts, density_of_space, krylov_space
+from thalweg.measure.trace import check_tolerance, deflated_trace
+from thalweg.objective.base import Objective
+from thalweg.objective.derivatives import SymmetricOperator
+
+__all__ = ["Spectrum", "spectrum"]
+
+DENSE = 64
+"""Rows up to which the whole matrix is made: that costs no more than an estimate."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What is known of the eigenvalues of a matrix of second derivatives.
+
+    Attributes:
+        matrix: one of :data:`MATRICES`, or ``operator``.
+        dim: number of eigenvalues.
+        top, bottom: the largest, largest first, and the smallest, smallest first; the error of each
+            is a bound that holds in 99% of draws of the start.
+        trace: their sum.
+        density: where they lie.
+        negative: share of the negative ones in the sum of all by size, Σ_{λ<0}|λ| / Σ|λ|.
+        effective_rank: (Σ|λ|)² / Σλ²: the number of equal eigenvalues that would spread as much.
+        mean_size: Σ|λ| / dim.
+        products: products with the matrix spent in all.
+        decided: whether the ends and the trace are as accurate as was asked for.
+        name: which part of a model, or which step of a run.
+    """
+
+    matrix: str
+    dim: int
+    top: tuple[Estimate, ...]
+    bottom: tuple[Estimate, ...]
+    trace: Estimate
+    density: Density
+    negative: Estimate
+    effective_rank: Estimate
+    mean_size: Estimate
+    products: int
+    decided: bool
+    name: str = ""
+
+
+def spectrum(
+    what: Objective | SymmetricOperator,
+    point: Tensor | None = None,
+    *,
+    matrix: str = "hessian",
+    top: int = 5,
+    bottom: int = 1,
+    rtol: float = 0.02,
+    eigenvalue_rtol: float = 1e-3,
+    probes: int = 4,
+    budget: int = 400,
+    memory: int = 2**31,
+    generator: torch.Generator | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Spectrum:
+    """Extreme eigenvalues, trace and density of a matrix of second derivatives.
+
+    One Krylov space gives the ends of the spectrum, the first quadrature of its density, and what
+    the trace is deflated by. The eigenvalues at the ends that it knows well are counted one by one;
+    further random vectors, orthogonal to theirs, see the bulk alone, which fewer products resolve.
+
+    Source: Golub and Meurant, Matrices, Moments and Quadrature (2010); Ghorbani, Krishnan and Xiao,
+    An investigation into neural net optimization via Hessian eigenvalue density, ICML (2019).
+
+    Args:
+        what: an objective, whose matrix at ``point`` is meant, or any symmetric operator.
+        point: shape ``(dim,)``; for an operator any tensor of its dtype, or None for float32.
+        matrix: one of :data:`MATRICES`.
+        top, bottom: how many eigenvalues of each end.
+        rtol: standard error of the trace, as a share of it.
+        eigenvalue_rtol: accuracy of the ends, as in :func:`extreme_eigenvalues`.
+        probes: random vectors for the density.
+        budget: products at most: a quarter of it at most for the ends, the trace and the density
+            each take what the one before left.
+        memory: bytes that the Krylov bases may take.
+        generator: of every draw.
+        progress: called with a phrase as a part begins.
+
+    Returns:
+        Spectrum, in loss per squared unit of the parameters. Cost: 2 gradient evaluations a
+        product and 1 for the graph. The memory is that of
+        :func:`~thalweg.measure.curvature.extreme_eigenvalues`.
+    """
+    if top < 0 or bottom < 0 or top + bottom == 0:
+        raise UsageError(f"top and bottom must be at least 0 and not both 0, not {top}, {bottom}")
+    check_counts(probes=probes, budget=budget)
+    check_tolerance(rtol)
+    operator, like, unit = operator_of(what, point, matrix)
+    tell = progress or (lambda phrase: None)
+    generator = generator or torch.Generator().manual_seed(0)
+    kind = matrix if isinstance(what, Objective) else "operator"
+    if operator.dim <= min(DENSE, budget):
+        return _whole(operator, like, kind, unit, top, bottom)
+    before, counted = operator.cost, Counted(operator)
+    tell("extreme eigenvalues")
+    space = krylov_space(counted, like, budget // 2, memory, generator)
+    accurate, decided = Accurate(top, bottom, eigenvalue_rtol), False
+    while not space.full and not decided:
+        space.extend()
+        if not math.isfinite(space.diagonal[-1]):
+            return _unknown(operator.dim, kind, unit, top, bottom, operator.cost - before)
+        decided = accurate(space)
+    values, errors, _ = space.ritz()
+    ends = operator.cost - before
+    tell("density")
+    found = density_of_space(space, like, unit, probes, (budget - counted.products) // 2, generator)
+    between = operator.cost - before
+    tell("trace")
+    total = deflated_trace(
+        space,
+        like,
+        unit,
+        rtol=rtol,
+        budget=max(budget - counted.products, 0),
+        generator=generator,
+    )
+    size = found.functional(_mean_size, unit)
+    known = len(values)
+
+    def end(place: int, first: bool) -> Estimate:
+        return Estimate(float(values[place]), float(errors[place]), unit, ends if first else 0.0)
+
+    negative = found.functional(_negative_share, "of the curvature")
+    return Spectrum(
+        kind,
+        operator.dim,
+        tuple(end(known - 1 - i, i == 0) for i in range(min(top, known))),
+        tuple(end(i, i == 0 and top == 0) for i in range(min(bottom, known))),
+        total,
+        found,
+        Estimate(negative.value, negative.error, negative.unit, between - ends),
+        found.functional(lambda v, w: operator.dim * _effective_rank(v, w)),
+        size,
+        counted.products,
+        (decided or space.exhausted) and total.error <= rtol * abs(total.value),
+    )
+
+
+def _mean_size(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(weights @ np.abs(values))
+
+
+def _negative_share(values: np.ndarray, weights: np.ndarray) -> float:
+    size = _mean_size(values, weights)
+    return float(weights @ np.maximum(-values, 0)) / size if size else 0.0
+
+
+def _effective_rank(values: np.ndarray, weights: np.ndarray) -> float:
+    square = float(weights @ values**2)
+    return _mean_size(values, weights) ** 2 / square if square else 0.0
+
+
+def _whole(
+    operator: SymmetricOperator, like: Tensor, kind: str, unit: str, top: int, bottom: int
+) -> Spectrum:
+    """All eigenvalues, of the matrix itself."""
+    before = operator.cost
+    identity = torch.eye(operator.dim, dtype=like.dtype, device=like.device)
+    matrix = torch.stack([operator @ row for row in identity]).double().cpu()
+    cost = operator.cost - before
+    if not bool(torch.isfinite(matrix).all()):
+        return _unknown(operator.dim, kind, unit, top, bottom, cost)
+    values = torch.linalg.eigvalsh((matrix + matrix.T) / 2).numpy()
+    error = 16 * torch.finfo(like.dtype).eps * float(np.abs(values).max())
+    found = Density(operator.dim, values, (), unit)
+    ends = [Estimate(float(v), error, unit) for v in values]
+    return Spectrum(
+        kind,
+        operator.dim,
+        tuple(ends[::-1][:top]),
+        tuple(ends[:bottom]),
+        Estimate(float(values.sum()), error * math.sqrt(len(values)), unit, cost),
+        found,
+        found.functional(_negative_share, "of the curvature"),
+        found.functional(lambda v, w: operator.dim * _effective_rank(v, w)),
+        found.functional(_mean_size, unit),
+        operator.dim,
+        True,
+    )
+
+
+def _unknown(dim: int, kind: str, unit: str, top: int, bottom: int, cost: float) -> Spectrum:
+    """Of a matrix that is not finite."""
+    nothing = Estimate(math.nan, math.nan, unit)
+    return Spectrum(
+        kind,
+        dim,
+        (nothing,) * top,
+        (nothing,) * bottom,
+        Estimate(math.nan, math.nan, unit, cost),
+        Density(dim, np.full(0, math.nan), (), unit),
+        Estimate(math.nan, math.nan, "of the curvature"),
+        Estimate(math.nan, math.nan),
+        nothing,
+        0,
+        False,
+    )
