@@ -9,15 +9,12 @@ __all__ = ["best_combination", "combined", "named"]
 
 JOINT = " + "
 
-_REPLACES_OPTIMIZER = {"momentum", "nesterov", "rmsprop", "adam", "adamw"}
-"""First words of the cures that put another optimizer in place of the user's: two exclude each
-other, and one comes before what changes the rate."""
-
-_SETS_RATE = {"learning_rate", "decay_rate"}
-
 
 def combined(first: Cure, second: Cure) -> Cure | None:
-    """Both cures as one; None where one undoes the other."""
+    """Both cures as one; None where one undoes the other.
+
+    Another optimizer comes before what changes its rate.
+    """
     if first.change is None or second.change is None or _family(first) == _family(second):
         return None
     pair = sorted((first, second), key=lambda cure: _family(cure) != "optimizer")
@@ -56,7 +53,4 @@ def named(name: str) -> Cure | None:
 
 
 def _family(cure: Cure) -> str:
-    kind = cure.name.split(" ")[0]
-    if kind in _REPLACES_OPTIMIZER:
-        return "optimizer"
-    return "rate" if kind in _SETS_RATE else kind
+    return cure.family or cure.name.split(" ")[0]
