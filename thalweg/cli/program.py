@@ -24,6 +24,7 @@ from thalweg.cli.critical import critical
 from thalweg.cli.demo import demo
 from thalweg.cli.diagnose import diagnose
 from thalweg.cli.figures import figures
+from thalweg.cli.flatness import flatness
 from thalweg.cli.guarantee import guarantee
 from thalweg.cli.path import path
 from thalweg.cli.race import race
@@ -40,6 +41,7 @@ COMMANDS = {
     "cases": cases,
     "critical": critical,
     "figures": figures,
+    "flatness": flatness,
     "guarantee": guarantee,
     "path": path,
     "run": run,
