@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from thalweg.objective.examples import Examples
 from thalweg.objective.graph import nodes
+from thalweg.task import Task
 
-__all__ = ["Loan", "asks_for_closure", "copied_optimizer", "is_over", "strangers"]
+__all__ = ["Loan", "asks_for_closure", "copied_optimizer", "is_over", "population", "strangers"]
 
 _OWN = ("_hooks", "step", "_opt_called")
 """Endings of the names of an optimizer's attributes that belong to the user's loop: a hook would
@@ -102,3 +105,13 @@ def is_over(schedule: Any) -> bool:
         isinstance(schedule, torch.optim.lr_scheduler.OneCycleLR)
         and schedule.last_epoch + 1 >= schedule.total_steps
     )
+
+
+_POPULATIONS: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
+
+
+def population(task: Task) -> int:
+    """Number of training examples of a task, counted once."""
+    if task not in _POPULATIONS:
+        _POPULATIONS[task] = Examples.of(task.train).population
+    return _POPULATIONS[task]

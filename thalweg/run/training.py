@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,14 @@ from thalweg.objective.random_state import RandomState, random_state
 from thalweg.objective.reduction import Reduction
 from thalweg.objective.supervised import Supervised
 from thalweg.run.answers import State, ensemble_value, evaluating, flat, loss_of_states
-from thalweg.run.fork import Loan, asks_for_closure, copied_optimizer, is_over, strangers
+from thalweg.run.fork import (
+    Loan,
+    asks_for_closure,
+    copied_optimizer,
+    is_over,
+    population,
+    strangers,
+)
 from thalweg.task import Task
 
 __all__ = ["Training"]
@@ -46,7 +52,7 @@ class Training:
         population: number of examples in the training data.
         losses: the mini-batch loss of every step taken.
         epoch_from: steps taken before the present epoch.
-        batch: of the present step.
+        batch, loss: of the present step.
         gradients_a_step: gradient evaluations of a batch that a step takes, 1 unless a cure says so.
         answers: the states whose predictions, averaged, are what the training has come to; None for
             the weights that are trained.
@@ -73,9 +79,10 @@ class Training:
         self.epoch_from = 0
         self.examples_seen = 0
         self.batch: Any = None
+        self.loss = torch.tensor(math.nan)
         self.gradients_a_step = 1.0
         self.answers: Callable[[], list[State]] | None = None
-        self.population = _population(task)
+        self.population = population(task)
         self._state, self._seed = state, seed
         # On loan: the user's own model, and what the optimizer holds besides the model.
         of_model = {id(p) for p in model.parameters()}
@@ -116,6 +123,13 @@ class Training:
         optimizer = copied_optimizer(task.optimizer, memo)
         schedule = copy.deepcopy(task.schedule, memo)
         return cls(task, model, optimizer, schedule, state, lent=lent, seed=seed)
+
+    def twin(self) -> "Training":
+        """Another fork of the same task and seed, at the weights where this one stands: to try out."""
+        other = Training.of(self.task, seed=self._seed, lent=bool(self._lent[1]))
+        other._state = self._state
+        other.place(self.point())
+        return other
 
     @property
     def cost(self) -> float:
@@ -230,6 +244,7 @@ class Training:
         if loss.requires_grad:
             self._backward(loss)
         self.examples_seen += batch_length(self.batch)
+        self.loss = loss.detach()
         return loss
 
     def _backward(self, loss: Tensor) -> None:
@@ -253,15 +268,15 @@ class Training:
 
     def _next_batch(self) -> Any:
         if self._iterator is not None:
-            batch = next(self._iterator, _END)
-            if batch is not _END:
+            batch = next(self._iterator, None)
+            if batch is not None:
                 return batch
             for change in self.after_epoch:
                 change(self)
             self.epoch_from = len(self.losses)
         self._iterator = iter(self._batches())
-        batch = next(self._iterator, _END)
-        if batch is _END:
+        batch = next(self._iterator, None)
+        if batch is None:
             raise DataError("train must give at least one batch, but its loader gives none")
         return batch
 
@@ -295,18 +310,6 @@ class Training:
             outside.restore()
             self._loan = Loan.of(*self._lent)
             users.put(share=True)
-
-
-_END = object()
-
-_POPULATIONS: WeakKeyDictionary[Task, int] = WeakKeyDictionary()
-
-
-def _population(task: Task) -> int:
-    """Number of training examples of a task, counted once."""
-    if task not in _POPULATIONS:
-        _POPULATIONS[task] = Examples.of(task.train).population
-    return _POPULATIONS[task]
 
 
 def _on_device(batch: Any, model: nn.Module) -> Any:
