@@ -29,6 +29,7 @@ from thalweg.cli.guarantee import guarantee
 from thalweg.cli.path import path
 from thalweg.cli.race import race
 from thalweg.cli.run import run
+from thalweg.cli.spectrum import spectrum
 from thalweg.cli.terminal import Terminal
 from thalweg.errors import UsageError
 
@@ -45,6 +46,7 @@ COMMANDS = {
     "guarantee": guarantee,
     "path": path,
     "run": run,
+    "spectrum": spectrum,
 }
 """Each in a file of its name, with its docstring as help. They load torch when they are called."""
 

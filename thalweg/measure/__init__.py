@@ -14,12 +14,14 @@ from thalweg.measure.quadrature import density
 from thalweg.measure.recorded import path_of_run
 from thalweg.measure.signal import label_signal
 from thalweg.measure.sketched import path_of_sketches
+from thalweg.measure.spectra import save_spectra, spectra_by_layer, spectra_of_run
 from thalweg.measure.spectrum import Spectrum, spectrum
 from thalweg.measure.steps import (
     LineDrop,
     krylov_step,
     largest_drop,
     loss_and_error,
+    newton_step,
     predicted_change,
 )
 from thalweg.measure.trace import trace
@@ -56,12 +58,16 @@ __all__ = [
     "layers",
     "least_convexity",
     "loss_and_error",
+    "newton_step",
     "overfit_one_batch",
     "path",
     "path_of_run",
     "path_of_sketches",
     "per_example",
     "predicted_change",
+    "save_spectra",
+    "spectra_by_layer",
+    "spectra_of_run",
     "spectrum",
     "trace",
 ]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,48 @@ class Spectrum:
     products: int
     decided: bool
     name: str = ""
+
+    @property
+    def cost(self) -> float:
+        """Gradient evaluations spent in all."""
+        parts = (*self.top, *self.bottom, self.trace, self.negative)
+        return sum(estimate.cost for estimate in parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON; None where nothing is known."""
+        plain: dict[str, Any] = {
+            "name": self.name,
+            "matrix": self.matrix,
+            "dim": self.dim,
+            "products": self.products,
+            "cost": self.cost,
+            "decided": self.decided,
+            "top": [_plain(e) for e in self.top],
+            "bottom": [_plain(e) for e in self.bottom],
+        }
+        for name in ("trace", "negative", "effective_rank", "mean_size"):
+            plain[name] = _plain(getattr(self, name))
+        values, weights = self.density.measure()
+        return plain | {
+            "density": {
+                "outliers": self.density.outliers.tolist(),
+                "values": values.tolist(),
+                "weights": weights.tolist(),
+                "error": _finite(self.density.error.value),
+            }
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": _finite(estimate.value),
+        "error": _finite(estimate.error),
+        "unit": estimate.unit,
+    }
 
 
 def spectrum(

@@ -7,6 +7,7 @@ of them is asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thalweg.show.density_figure import spectral_density
     from thalweg.show.drops_figure import drops
     from thalweg.show.figure import continuations, loss_history
     from thalweg.show.race_figure import gains, race_losses
@@ -31,6 +32,7 @@ __all__ = [
     "rich_cases",
     "rich_finding",
     "rich_race",
+    "spectral_density",
 ]
 
 
@@ -41,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
     if hasattr(text, name):
         return getattr(text, name)
-    from thalweg.show import drops_figure, figure, race_figure, spectrum
+    from thalweg.show import density_figure, drops_figure, figure, race_figure, spectrum
 
-    parts = (drops_figure, figure, race_figure, spectrum)
+    parts = (density_figure, drops_figure, figure, race_figure, spectrum)
     return next(getattr(part, name) for part in parts if hasattr(part, name))
