@@ -27,6 +27,7 @@ if _typing.TYPE_CHECKING:
     from thalweg.errors import ThalwegError
     from thalweg.estimate import Estimate
     from thalweg.objective import landscapes, noise
+    from thalweg.objective.epochs import Epochs
     from thalweg.objective.smoothed import Smoothed
     from thalweg.objective.supervised import Supervised
     from thalweg.record.watch import watch
@@ -41,6 +42,7 @@ if _typing.TYPE_CHECKING:
 __all__ = [
     "Cause",
     "Cure",
+    "Epochs",
     "Estimate",
     "Finding",
     "Plan",
@@ -68,6 +70,7 @@ __all__ = [
 _HOMES = {
     "Cause": "thalweg.diagnose.cause",
     "Cure": "thalweg.diagnose.cures",
+    "Epochs": "thalweg.objective.epochs",
     "Estimate": "thalweg.estimate",
     "Finding": "thalweg.diagnose.finding",
     "Plan": "thalweg.run.plan",

@@ -1,7 +1,7 @@
 """What a user supplies: the model, the loss, the data, the optimizer."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import DataError, ModelError, UsageError
+from thalweg.objective.epochs import Epochs
 
 __all__ = ["Task"]
 
@@ -19,13 +20,19 @@ class Task:
 
     Attributes:
         model: any ``nn.Module``, at the weights where it stands now.
-        train: ``(inputs, targets)`` tensors, a ``Dataset``, or a ``DataLoader``.
+        train: ``(inputs, targets)`` tensors, a ``Dataset``, a ``DataLoader``, or
+            :class:`thalweg.Epochs` of one, which is then ``epochs``, and tells where in an epoch
+            the training stands.
         optimizer: any ``torch.optim.Optimizer`` over the model's parameters, with its state.
         loss: ``loss(model(input), target) -> scalar``, the mean over the examples of a batch.
         batch_loss: in place of ``loss``: ``batch_loss(model, batch) -> scalar``.
         test: held-out data in the same form as ``train``; optional.
         batch_size: examples a step; a DataLoader brings its own. ``None`` means all of them.
         schedule: a ``torch.optim.lr_scheduler`` on ``optimizer``, stepped once a batch.
+        step: in place of the plain step: ``step(model, batch, optimizer, **parts) -> loss`` takes
+            one step of the training on what it is given. The loss is then only looked at.
+        parts: what else ``step`` changes, by the names of its arguments: a GradScaler, an average of
+            the weights, other optimizers. Each fork has copies of them.
         history: the loss of every step so far, oldest first, or a Trajectory; optional.
         steps: length of the whole training in steps, for budgets given as a share of it; optional.
         name: how reports call it.
@@ -44,9 +51,12 @@ class Task:
     test: Any = None
     batch_size: int | None = None
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+    step: Callable[..., Any] | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
     history: Any | Sequence[float] | None = None
     steps: int | None = None
     name: str = "task"
+    epochs: Epochs | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -65,9 +75,16 @@ class Task:
                 "exactly one of loss(output, target) and batch_loss(model, batch) must be given, "
                 f"but {given}"
             )
-        for name in ("loss", "batch_loss"):
+        for name in ("loss", "batch_loss", "step"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise UsageError(f"{name} must be callable, not {_kind(getattr(self, name))}")
+        if self.parts and self.step is None:
+            raise UsageError("parts must go with a step that takes them, but no step was given")
+        if isinstance(self.train, Epochs):
+            object.__setattr__(self, "epochs", self.train)
+            object.__setattr__(self, "train", self.train.loader)
+        if self.epochs is not None and self.epochs.loader is not self.train:
+            object.__setattr__(self, "epochs", None)
         for name in ("batch_size", "steps"):
             given = getattr(self, name)
             if given is None:

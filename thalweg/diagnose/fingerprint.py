@@ -45,7 +45,9 @@ def of_training(e: Examination) -> str:
             torch.__version__,
             task.model,
             [(p.requires_grad, p.dtype) for p in task.model.parameters()],
-            (task.loss, task.batch_loss),
+            (task.loss, task.batch_loss, task.step),
+            {name: _state(part) for name, part in task.parts.items()},
+            None if task.epochs is None else task.epochs.given,
             task.optimizer,
             task.optimizer.state_dict(),
             task.schedule,
@@ -57,6 +59,11 @@ def of_training(e: Examination) -> str:
             (now.torch, now.cuda),
         ]
     )
+
+
+def _state(part: Any) -> Any:
+    state = getattr(part, "state_dict", None)
+    return (part, state()) if callable(state) else part
 
 
 def of_other_states(now: RandomState) -> str:

@@ -44,6 +44,7 @@ def race(
     *,
     task: Task | None = None,
     checkpoint: str | Path | None = None,
+    step: Callable[..., Any] | None = None,
     budget: float | None = None,
     seeds: int = 3,
     judged_by: str | None = None,
@@ -62,6 +63,7 @@ def race(
 
     Args:
         source, task, checkpoint: as for :func:`thalweg.diagnose`.
+        step: of the task, in place of its own: ``step(model, batch, optimizer, **parts) -> loss``.
         cures: or their names, such as ``adam 0.01`` or ``adam 0.01 + perturb 0.1``; None for those
             of a diagnosis made first. Advice that only a person can follow is left out; an empty
             sequence, as a healthy run has it, makes the unchanged run alone.
@@ -82,6 +84,7 @@ def race(
     found = task_of(source, task=task, checkpoint=checkpoint)
     if not isinstance(found, Task):
         raise UsageError("a race needs the run's task: pass task= or --task")
+    found = found if step is None else replace(found, step=step)
     before = 0.0
     if cures is None:
         finding = diagnose(found, probe=True)

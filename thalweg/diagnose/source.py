@@ -21,6 +21,7 @@ from thalweg.record.events import read_events
 from thalweg.record.folder import RunFolder, read_weights
 from thalweg.record.weights import read_plain
 from thalweg.run.fork import copied_optimizer
+from thalweg.run.own_step import copied_parts
 from thalweg.task import Task
 from thalweg.trajectory import Trajectory
 
@@ -133,7 +134,8 @@ def _copied(task: Task) -> Task:
         raise ModelError(f"model must allow copy.deepcopy, but it fails: {error}") from error
     optimizer = copied_optimizer(task.optimizer, memo)
     schedule = copy.deepcopy(task.schedule, memo)
-    return replace(task, model=model, optimizer=optimizer, schedule=schedule)
+    parts = copied_parts(task.parts, memo)
+    return replace(task, model=model, optimizer=optimizer, schedule=schedule, parts=parts)
 
 
 def _reads_the_model(task: Task) -> bool:

@@ -3,23 +3,21 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
-from torch.utils.data import DataLoader
 
-from thalweg.errors import DataError, ModelError
-from thalweg.objective.batches import as_batches, resized
+from thalweg.errors import ModelError
 from thalweg.objective.examples import Examples, batch_length
 from thalweg.objective.placed import copied
-from thalweg.objective.private import private_batches, private_loader
 from thalweg.objective.random_state import RandomState, random_state
 from thalweg.objective.reduction import Reduction
 from thalweg.objective.supervised import Supervised
 from thalweg.run.answers import State, ensemble_value, evaluating, flat, loss_of_states
+from thalweg.run.feed import Feed
 from thalweg.run.fork import (
     Loan,
     asks_for_closure,
@@ -28,6 +26,7 @@ from thalweg.run.fork import (
     population,
     strangers,
 )
+from thalweg.run.own_step import before_each_update, copied_parts, unharmed
 from thalweg.task import Task
 
 __all__ = ["Training"]
@@ -47,7 +46,7 @@ class Training:
     ``after_epoch`` (called when the data have been gone through).
 
     Attributes:
-        model, optimizer, schedule: the copies.
+        model, optimizer, schedule, parts: the copies.
         examples_seen: by all steps so far; ``cost`` gives it in gradient evaluations.
         population: number of examples in the training data.
         losses: the mini-batch loss of every step taken.
@@ -64,6 +63,7 @@ class Training:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: Any,
+        parts: dict[str, Any],
         state: RandomState,
         *,
         lent: bool,
@@ -71,6 +71,7 @@ class Training:
     ) -> None:
         self.task = task
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.parts = parts
         self.batch_size = task.batch_size
         self.before_step: list[Callable[[Training], None]] = []
         self.before_update: list[Callable[[Training], None]] = []
@@ -94,9 +95,7 @@ class Training:
         self._loan = Loan.of(*self._lent)
         self._others: list[Tensor] | None = None
         self._reduction: Reduction | None = None
-        self._loader: Any = None
-        self._size = self.batch_size
-        self._iterator: Iterator[Any] | None = None
+        self._feed = Feed(task, seed)
         self._is_home = False
 
     @classmethod
@@ -109,8 +108,10 @@ class Training:
                 :meth:`advance`: for a loss that reads the user's objects.
         """
         state = RandomState.now() if seed is None else RandomState.of_seed(seed)
-        model, memo = task.model, {id(p): p for p in task.model.parameters()} if lent else {}
-        if not lent:
+        model, memo = task.model, {}
+        if lent:
+            memo = {id(one): one for one in (*model.parameters(), *model.modules())}
+        else:
             try:
                 model = copied(task.model, memo)
             except (RuntimeError, TypeError, AttributeError) as error:
@@ -122,7 +123,8 @@ class Training:
                 memo.setdefault(id(p), p)
         optimizer = copied_optimizer(task.optimizer, memo)
         schedule = copy.deepcopy(task.schedule, memo)
-        return cls(task, model, optimizer, schedule, state, lent=lent, seed=seed)
+        parts = copied_parts(task.parts, memo)
+        return cls(task, model, optimizer, schedule, parts, state, lent=lent, seed=seed)
 
     def twin(self) -> "Training":
         """Another fork of the same task and seed, at the weights where this one stands: to try out."""
@@ -145,7 +147,7 @@ class Training:
         """Take ``steps`` steps; False as soon as a loss is not finite."""
         with self._at_home():
             for _ in range(steps):
-                self._step(self._next_batch())
+                self._step(self._feed.next(self.batch_size, self._ended))
                 if not math.isfinite(self.losses[-1]):
                     return False
         return True
@@ -226,7 +228,9 @@ class Training:
                 change(self)
             return loss
 
-        if asks_for_closure(type(self.optimizer)):
+        if self.task.step is not None:
+            loss = self._users_step()
+        elif asks_for_closure(type(self.optimizer)):
             loss = self.optimizer.step(closure)  # pyright: ignore[reportArgumentType, reportCallIssue]
         else:
             loss = closure()
@@ -236,6 +240,22 @@ class Training:
         elif self.schedule is not None and not is_over(self.schedule):
             self.schedule.step()
         self.losses.append(float(loss.detach()))
+
+    def _users_step(self) -> Tensor:
+        assert self.task.step is not None
+
+        def before_update() -> None:
+            for change in self.before_update:
+                change(self)
+
+        with ExitStack() as stack:
+            stack.enter_context(before_each_update(self.optimizer, before_update))
+            if not self.losses and self.model is not self.task.model:
+                stack.enter_context(unharmed(self.task.model, self.task.optimizer))
+            loss = self.task.step(self.model, self.batch, self.optimizer, **self.parts)
+        self.examples_seen += batch_length(self.batch)
+        self.loss = torch.as_tensor(loss).detach()
+        return self.loss
 
     def differentiate(self) -> Tensor:
         """The loss of the present batch, and its gradient in the place of any before; charged."""
@@ -266,30 +286,10 @@ class Training:
         assert self.task.loss is not None
         return self.task.loss(self.model(batch[0]), batch[1])
 
-    def _next_batch(self) -> Any:
-        if self._iterator is not None:
-            batch = next(self._iterator, None)
-            if batch is not None:
-                return batch
-            for change in self.after_epoch:
-                change(self)
-            self.epoch_from = len(self.losses)
-        self._iterator = iter(self._batches())
-        batch = next(self._iterator, None)
-        if batch is None:
-            raise DataError("train must give at least one batch, but its loader gives none")
-        return batch
-
-    def _batches(self) -> Any:
-        if self._loader is None or self._size != self.batch_size:
-            train, self._size = self.task.train, self.batch_size
-            if self._size == self.task.batch_size:
-                self._loader = private_batches(as_batches(train, self._size), self._seed)
-            elif isinstance(train, DataLoader):
-                self._loader = resized(private_loader(train, self._seed), self._size)
-            else:
-                self._loader = private_batches(resized(train, self._size), self._seed)
-        return self._loader
+    def _ended(self) -> None:
+        for change in self.after_epoch:
+            change(self)
+        self.epoch_from = len(self.losses)
 
     @contextmanager
     def _at_home(self) -> Iterator[None]:
