@@ -20,6 +20,7 @@ from cyclopts.config import Toml
 
 import thalweg
 from thalweg.cli.cases import cases
+from thalweg.cli.connect import connect
 from thalweg.cli.critical import critical
 from thalweg.cli.demo import demo
 from thalweg.cli.diagnose import diagnose
@@ -40,6 +41,7 @@ COMMANDS = {
     "diagnose": diagnose,
     "race": race,
     "cases": cases,
+    "connect": connect,
     "critical": critical,
     "figures": figures,
     "flatness": flatness,
