@@ -3,8 +3,11 @@
 Run it from the root: .venv/bin/python docs/make_theory_table.py (some minutes).
 """
 
+import json
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +17,12 @@ from thalweg.theory.basins import minima
 from thalweg.theory.domain import read_domain
 
 PAGE = Path(__file__).parent / "theory-table.md"
-RATES = (0.3, 0.1, 0.01)
+KEPT = Path(tempfile.gettempdir()) / "thalweg-theory-table"
+"""A finished landscape is kept here, so that a run that was stopped goes on."""
+
+RATES = {1: (1.0, 0.3, 0.1, 0.03, 0.01), 2: (0.3, 0.1, 0.01)}
+FACTORS = {1: (0.5, 1.0, 1.5, 2.0, 3.0), 2: (1.0, 2.0)}
+"""By dimension."""
 
 SLOW = {"ackley", "mueller_brown", "gaussian_spikes", "beale", "flat_and_sharp"}
 """Their smoothed loss is a quadrature, or their proof takes many boxes."""
@@ -23,11 +31,13 @@ HEAD = """# Where every landscape stands
 
 Written by `docs/make_theory_table.py`. Each function of one or two variables of the catalogue, on
 its own domain, around its lowest minimum. *Place*: convex; one-point convex; one-point convex only
-after smoothing by uniform noise (with the smallest step noise ρ tried for which it is); or neither
-(estimated on a grid). *Certificate*: over learning rates η of {rates} and step noises ρ of 1 and 2
-times that radius (5 and 10% of the domain where there is none), the pair that leaves most of the
-other minima behind: how many, with what probability at least, and whether c, C and V were proved.
-Where no pair gives a certificate that says anything, that is said.
+after smoothing by uniform noise (ρ: the smallest step noise tried for which it is); or neither
+(estimated on a grid). *Certificate*: over learning rates η and step noises ρ, so gradient noise
+r = ρ/η, the pair that leaves most of the other minima behind: how many, with what probability at
+least, and whether c, C and V were proved (rigorous) or estimated. Where no pair gives a certificate
+that says anything, that is said. Tried were {rates1} for η in one dimension and {rates2} in two,
+and for ρ {factors1} (in two dimensions {factors2}) times the ρ of the place, or times 5% of the
+domain where there is none. The tables over (η, ρ) stand below.
 
 | landscape | place | ρ | certificate |
 |---|---|---|---|
@@ -38,17 +48,19 @@ def main() -> None:
     """All rows, the page written after each; those that take minutes come last."""
     made = {name: make() for name, make in tw.landscapes.CATALOGUE.items()}
     known = {name: landscape for name, landscape in made.items() if landscape.dim <= 2}
-    rows: dict[str, str] = {}
-    for name in sorted(known, key=lambda name: (name in SLOW, name)):
-        rows[name] = row(name, known[name])
-        sys.stdout.write(rows[name] + "\n")
-        body = "\n".join(rows[name] for name in sorted(rows))
-        left = ", ".join(sorted(known.keys() - rows.keys()))
-        rest = f"\nNot computed in the last run of the script: {left}.\n" if left else ""
-        PAGE.write_text(HEAD.format(rates=", ".join(f"{r:g}" for r in RATES)) + body + "\n" + rest)
+    chosen = sys.argv[1:] or sorted(known, key=lambda name: (name in SLOW, name))
+    KEPT.mkdir(exist_ok=True)
+    for name in chosen:
+        kept = KEPT / f"{name}.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(studied(known[name])))
+        sys.stdout.write(row(name, json.loads(kept.read_text())) + "\n")
+        sys.stdout.flush()
+        write(sorted(known))
 
 
-def row(name: str, landscape: Landscape) -> str:
+def studied(landscape: Landscape) -> dict[str, Any]:
+    """The place and the certificates of one landscape."""
     domain = read_domain(landscape.domain, landscape.dim)
     found = minima(landscape, domain)
     losses = [float(landscape.loss(torch.tensor(p, dtype=torch.float64))) for p in found]
@@ -56,21 +68,79 @@ def row(name: str, landscape: Landscape) -> str:
     target = found[losses.index(min(losses))] if found else middle
     place = tw.theory.placed(landscape, target, domain)
     radius = place.radius or 0.05 * domain.size
-    shown = "none" if place.radius is None else f"{place.radius:.3g}"
-    if len(found) < 2:
-        return f"| {name} | {place.kind} | {shown} | no other minimum to leave |"
-    table = tw.theory.certificates(
-        landscape, target, domain, rates=RATES, radii=(radius, 2 * radius)
-    )
-    best = max(table, key=lambda r: (r["excluded"], r["probability"]))
-    if not best["excluded"]:
-        text = "none: no setting tried certifies anything"
-    else:
-        text = (
-            f"{best['excluded']} of {best['minima']} left behind at η = {best['learning_rate']:g}, "
-            f"noise {best['noise']}, with probability ≥ {best['probability']:.2g} ({best['status']})"
+    table = []
+    if len(found) > 1:
+        radii = [float(f"{factor * radius:.3g}") for factor in FACTORS[landscape.dim]]
+        table = tw.theory.certificates(
+            landscape, target, domain, rates=RATES[landscape.dim], radii=radii
         )
-    return f"| {name} | {place.kind} | {shown} | {text} |"
+    return {"kind": place.kind, "radius": place.radius, "minima": len(found), "table": table}
+
+
+def write(names: list[str]) -> None:
+    """The page, of what is kept."""
+    kept = {name: KEPT / f"{name}.json" for name in names}
+    known = {name: json.loads(p.read_text()) for name, p in kept.items() if p.exists()}
+    rows = [row(name, found) for name, found in known.items()]
+    tables = [grid(name, found["table"]) for name, found in known.items()]
+    left = [name for name in names if name not in known]
+    rest = f"\nNot computed in the last run of the script: {', '.join(left)}.\n" if left else ""
+    head = HEAD.format(
+        rates1=shown(RATES[1]),
+        rates2=shown(RATES[2]),
+        factors1=shown(FACTORS[1]),
+        factors2=shown(FACTORS[2]),
+    )
+    body = "\n".join(rows) + "\n" + rest
+    PAGE.write_text(head + body + "".join(table for table in tables if table), encoding="utf-8")
+
+
+def shown(values: tuple[float, ...]) -> str:
+    """As a list in a sentence."""
+    return ", ".join(f"{v:g}" for v in values)
+
+
+def row(name: str, found: dict[str, Any]) -> str:
+    """One line of the first table."""
+    radius = "none" if found["radius"] is None else f"{found['radius']:.3g}"
+    start = f"| {name} | {found['kind']} | {radius} |"
+    if found["minima"] < 2:
+        return f"{start} no other minimum to leave |"
+    best = max(found["table"], key=lambda r: (r["excluded"], r["probability"]))
+    if not best["excluded"]:
+        return f"{start} none: no setting tried certifies anything |"
+    return (
+        f"{start} {best['excluded']} of {best['minima']} left behind at "
+        f"η = {best['learning_rate']:g}, ρ = {best['radius']:.3g} (r = "
+        f"{best['radius'] / best['learning_rate']:.3g}), with probability ≥ "
+        f"{best['probability']:.2g} ({best['status']}) |"
+    )
+
+
+def grid(name: str, table: list[dict[str, Any]]) -> str:
+    """Over (η, ρ): how many minima are left behind, and with what probability at least."""
+    if not any(r["excluded"] for r in table):
+        return ""
+    radii = sorted({r["radius"] for r in table})
+    rates = sorted({r["learning_rate"] for r in table}, reverse=True)
+    cells = {(r["learning_rate"], r["radius"]): r for r in table}
+    lines = [
+        f"\n## {name}: {table[0]['minima']} other minima\n",
+        "| η \\ ρ | " + " | ".join(f"{radius:g}" for radius in radii) + " |",
+        "|---" * (len(radii) + 1) + "|",
+    ]
+    for rate in rates:
+        lines.append(
+            f"| {rate:g} | " + " | ".join(cell(cells[rate, radius]) for radius in radii) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def cell(found: dict[str, Any]) -> str:
+    """How many are left behind, at least how surely, and whether it is proved."""
+    if not found["excluded"]:
+        return "-"
+    return f"{found['excluded']} (≥ {found['probability']:.2g}, {found['status']})"
 
 
 if __name__ == "__main__":

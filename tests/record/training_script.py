@@ -1,7 +1,7 @@
 """A plain training loop with dropout, momentum and a schedule that goes on from a run folder.
 
     python training_script.py kill FOLDER N STEPS    fork N trainings in turn, kill each at random
-    python training_script.py interrupt FOLDER STEPS train under watch(), wait for a Ctrl-C, go on
+    python training_script.py interrupt FOLDER STEPS train under watch(), wait for a Ctrl-C, go on as far
 
 Both end with two digests: of the model whose training was disturbed, and of one that was not.
 """
@@ -131,4 +131,5 @@ if __name__ == "__main__":
         print(train(folder, steps), train(folder.with_name("whole"), steps))
     else:
         interrupted(folder, 10**9)
+        steps += RunFolder.open(folder).latest_checkpoint() or 0
         print(watched(folder, steps), watched(folder.with_name("whole"), steps))

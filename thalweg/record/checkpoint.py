@@ -5,7 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,25 @@ from thalweg.errors import FolderError
 from thalweg.record.weights import load_weights, read_plain, read_weights, write_weights
 from thalweg.run.random_state import RandomState
 
-__all__ = ["checkpoint_at", "read_checkpoint", "remove_checkpoint", "write_checkpoint"]
+__all__ = [
+    "Generators",
+    "checkpoint_at",
+    "read_checkpoint",
+    "remove_checkpoint",
+    "write_checkpoint",
+]
 
 WEIGHTS, REST = "model.safetensors", "optimizer.pt"
 
-Generators = Mapping[str, torch.Generator]
+
+class Stateful(Protocol):
+    """What can be put back, such as a ``torch.Generator``; its state is plain data."""
+
+    def get_state(self) -> Any: ...
+    def set_state(self, state: Any, /) -> Any: ...
+
+
+Generators = Mapping[str, Stateful]
 
 
 def write_checkpoint(

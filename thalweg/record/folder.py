@@ -13,6 +13,7 @@ from torch import nn
 
 from thalweg.errors import FolderError, UsageError
 from thalweg.record.checkpoint import (
+    Generators,
     checkpoint_at,
     read_checkpoint,
     remove_checkpoint,
@@ -191,7 +192,7 @@ class RunFolder:
         scheduler: Any = None,
         *,
         random_state: RandomState | None = None,
-        generators: Mapping[str, torch.Generator] | None = None,
+        generators: Generators | None = None,
     ) -> Path:
         """Save all that a training needs to go on from here to the bit.
 
@@ -219,7 +220,7 @@ class RunFolder:
         scheduler: Any = None,
         *,
         random_state: bool = False,
-        generators: Mapping[str, torch.Generator] | None = None,
+        generators: Generators | None = None,
     ) -> None:
         """Put a checkpoint into the objects given.
 

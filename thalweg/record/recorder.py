@@ -3,7 +3,7 @@
 import time
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import FolderError, UsageError
 from thalweg.objective.placed import unwrapped
+from thalweg.record.epochs import Epochs
 from thalweg.record.events import LiveRules, Rule, append_events
 from thalweg.record.folder import RunFolder
 from thalweg.record.forwarding import Forwarding, Logger
@@ -54,9 +55,7 @@ class Recorder:
         self.steps = 0
         self.model, self._optimizer, self._scheduler = unwrapped(model), optimizer, scheduler
         self._loader, self._overhead, self._checkpoints = loader, overhead, checkpoints
-        generator = getattr(loader, "generator", None)
-        self._generators = {"loader": generator} if isinstance(generator, torch.Generator) else {}
-        self._epoch = epoch_of(loader)
+        self._epoch, self._epochs = epoch_of(loader), Epochs(loader)
         self._saving = Saving(checkpoints, self._epoch)
         self._journal = Journal()
         self._pace = Pace(overhead)
@@ -93,6 +92,22 @@ class Recorder:
         # Every call here finds cold caches: what is not due must cost nothing.
         if self.steps >= self._look_out or time.perf_counter() >= self._wake:
             self._attend()
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs :meth:`batches` has gone through, those before a resume included."""
+        return self._epochs.epoch
+
+    def batches(self) -> Iterator[Any]:
+        """The batches of the loader's present epoch that are still to come.
+
+        In place of the loader in the loop, so that a training killed in the midst of an epoch goes
+        on there, in the same order and to the bit; dropout and augmentation included.
+
+        Raises:
+            UsageError: :func:`watch` was given no loader.
+        """
+        return self._epochs.batches()
 
     def _attend(self) -> None:
         """What is due after a step: settle the order of the loop, flush, save."""
@@ -233,7 +248,7 @@ class Recorder:
                 self.model,
                 self._optimizer,
                 self._scheduler,
-                generators=self._generators,
+                generators=self._epochs.stateful(),
             )
             if self._saving.rolling >= 0:
                 folder.remove_checkpoint(self._saving.rolling)
@@ -282,7 +297,7 @@ class Recorder:
                 self._optimizer,
                 self._scheduler,
                 random_state=is_first(),
-                generators=self._generators,
+                generators=self._epochs.stateful(),
             )
         self.steps = latest or 0
         self._saving = Saving(self._checkpoints, self._epoch, self.steps)

@@ -73,7 +73,8 @@ def watch(
         resume: go on with the run in ``folder``: its last checkpoint is put into model, optimizer,
             scheduler, the loader's generator and the global random states, and
             ``recorder.steps`` is the step from which the loop has to go on. To the bit, if
-            ``recorder.step`` is called last in the loop: a checkpoint is what it finds.
+            ``recorder.step`` is called last in the loop: a checkpoint is what it finds; and, of a
+            loader that shuffles, if the loop is over ``recorder.batches()``.
 
     Raises:
         UsageError: a model that is watched already, a folder that holds another run (or none, with
