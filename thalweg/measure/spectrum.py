@@ -15,7 +15,7 @@ from thalweg.measure.curvature import Accurate
 from thalweg.measure.density import Density
 from thalweg.measure.operators import Counted, operator_of
 from thalweg.measure.quadrature import check_counts, density_of_space, krylov_space
-from thalweg.measure.trace import check_tolerance, deflated_trace
+from thalweg.measure.trace import better, check_tolerance, deflated_trace, trace_in_parts
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
 
@@ -168,14 +168,11 @@ def spectrum(
     found = density_of_space(space, like, unit, probes, (budget - counted.products) // 2, generator)
     between = operator.cost - before
     tell("trace")
-    total = deflated_trace(
-        space,
-        like,
-        unit,
-        rtol=rtol,
-        budget=max(budget - counted.products, 0),
-        generator=generator,
-    )
+    total = trace_in_parts(what, point, matrix, rtol=rtol, budget=budget, generator=generator)
+    if total is None or total.error > rtol * abs(total.value):
+        left = max(budget - counted.products, 0)
+        other = deflated_trace(space, like, unit, rtol=rtol, budget=left, generator=generator)
+        total = better(total, other)
     size = found.functional(_mean_size, unit)
     known = len(values)
 

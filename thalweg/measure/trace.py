@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.estimate import Estimate
-from thalweg.measure.curvature import Lanczos
+from thalweg.estimate import PRODUCT_COST, Estimate
+from thalweg.measure.curvature import CURVATURE, Lanczos
 from thalweg.measure.density import half_width
 from thalweg.measure.operators import operator_of
 from thalweg.measure.quadrature import check_counts, krylov_space
+from thalweg.measure.trace_parts import trace_by_parts
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
+from thalweg.objective.supervised import Supervised
 
-__all__ = ["Hutchinson", "check_tolerance", "deflated_trace", "trace"]
+__all__ = ["Hutchinson", "better", "check_tolerance", "deflated_trace", "trace", "trace_in_parts"]
 
 LEAST = 4
 """Random vectors at least: of fewer the error could not be told."""
@@ -141,15 +143,63 @@ def trace(
 ) -> Estimate:
     """The trace of a matrix of second derivatives to a relative standard error of ``rtol``.
 
-    Args and cost as for :func:`spectrum`. The budget may end before the accuracy is reached; the
-    error says so.
+    Of a network of the usual layers whose loss is a mean over the examples of a convex function of
+    the output: by :func:`~thalweg.measure.trace_parts.trace_by_parts`, which for a piecewise linear
+    network is exact at the price of a few gradients. Of all others, and where that does not reach
+    the accuracy: by products with random vectors, deflated by a Krylov space.
+
+    Args:
+        what, point, matrix: as for :func:`~thalweg.measure.operators.operator_of`.
+        rtol: standard error, as a share of the trace.
+        budget: products at most. Where it ends first the error says so.
+        memory: bytes that the Krylov basis may take.
+        generator: of every draw.
+
+    Returns:
+        The trace, with an error twice which holds in at least 95% of draws. Cost: 2 gradient
+        evaluations a product and 1 for the graph.
     """
     check_counts(budget=budget)
     check_tolerance(rtol)
-    operator, like, unit = operator_of(what, point, matrix)
     generator = generator or torch.Generator().manual_seed(0)
+    parts = trace_in_parts(what, point, matrix, rtol=rtol, budget=budget, generator=generator)
+    if parts is not None and parts.error <= rtol * abs(parts.value):
+        return parts
+    operator, like, unit = operator_of(what, point, matrix)
     space = krylov_space(operator, like, budget // 2, memory, generator)
-    return deflated_trace(space, like, unit, rtol=rtol, budget=budget, generator=generator)
+    other = deflated_trace(space, like, unit, rtol=rtol, budget=budget, generator=generator)
+    return better(parts, other)
+
+
+def trace_in_parts(
+    what: Objective | SymmetricOperator,
+    point: Tensor | None,
+    matrix: str,
+    *,
+    rtol: float,
+    budget: int,
+    generator: torch.Generator,
+) -> Estimate | None:
+    """The trace without products with the whole matrix; None where that is no way."""
+    if not isinstance(what, Supervised) or point is None:
+        return None
+    return trace_by_parts(
+        what,
+        point,
+        CURVATURE,
+        gauss_newton=matrix != "hessian",
+        rtol=rtol,
+        budget=PRODUCT_COST * budget,
+        generator=generator,
+    )
+
+
+def better(one: Estimate | None, other: Estimate) -> Estimate:
+    """Of two estimates of the same number that of the smaller error, at the cost of both."""
+    if one is None:
+        return other
+    first = one if not one.error > other.error else other
+    return Estimate(first.value, first.error, first.unit, one.cost + other.cost)
 
 
 def check_tolerance(rtol: float) -> None:
