@@ -108,7 +108,12 @@ def connect(
     if options.report is not None:
         from thalweg.show.ground_page import connection_page
 
-        terminal.remark(f"Report: {connection_page(found, options.report)}")
+        page = connection_page(
+            found,
+            options.report,
+            command=f"thalweg connect {source} --between {' '.join(options.between)}",
+        )
+        terminal.remark(f"Report: {page}")
     return 0
 
 

@@ -98,7 +98,8 @@ def flatness(
     if options.report is not None:
         from thalweg.show.ground_page import flatness_page
 
-        terminal.remark(f"Report: {flatness_page(found, options.report)}")
+        page = flatness_page(found, options.report, command=f"thalweg flatness {source}")
+        terminal.remark(f"Report: {page}")
     return 0
 
 

@@ -1,21 +1,38 @@
 """Measurements: each takes the least it needs and returns Estimates with their error and cost."""
 
+from thalweg.measure.alignment import Alignment, align
+from thalweg.measure.comparison import Comparison, Minimum, compare
+from thalweg.measure.connection import Connection, connect, connect_points
+from thalweg.measure.connectivity import Bend, Between, bezier_path, interpolation
 from thalweg.measure.critical import Classified, Critical, critical_points
 from thalweg.measure.curvature import Eigenvalues, Lanczos, extreme_eigenvalues
 from thalweg.measure.density import Density
 from thalweg.measure.descent import Descent, descend_from
 from thalweg.measure.examples import PerExample, per_example
 from thalweg.measure.fit import constant_loss, overfit_one_batch
+from thalweg.measure.flatness import Flatness, flatness
 from thalweg.measure.gradient_noise import GradientNoise, gradient_noise
 from thalweg.measure.layers import LayerReport, layers
 from thalweg.measure.operators import MATRICES, Block, Scaled
 from thalweg.measure.path import path
 from thalweg.measure.quadrature import density
 from thalweg.measure.recorded import path_of_run
+from thalweg.measure.relative import RelativeFlatness, filter_curvature, relative_flatness
+from thalweg.measure.restart import restart
+from thalweg.measure.sharpness import (
+    Profile,
+    epsilon_sharpness,
+    random_rise,
+    sam_sharpness,
+    smoothed_rise,
+    worst_rise,
+)
+from thalweg.measure.shift import ShiftLine, shift_test
 from thalweg.measure.signal import label_signal
 from thalweg.measure.sketched import path_of_sketches
 from thalweg.measure.spectra import save_spectra, spectra_by_layer, spectra_of_run
 from thalweg.measure.spectrum import Spectrum, spectrum
+from thalweg.measure.standing import flatness_of_task
 from thalweg.measure.steps import (
     LineDrop,
     krylov_step,
@@ -29,29 +46,49 @@ from thalweg.measure.waypoint import Ball, RunPath, Spread, Waypoint, least_conv
 
 __all__ = [
     "MATRICES",
+    "Alignment",
     "Ball",
+    "Bend",
+    "Between",
     "Block",
     "Classified",
+    "Comparison",
+    "Connection",
     "Critical",
     "Density",
     "Descent",
     "Eigenvalues",
+    "Flatness",
     "GradientNoise",
     "Lanczos",
     "LayerReport",
     "LineDrop",
+    "Minimum",
     "PerExample",
+    "Profile",
+    "RelativeFlatness",
     "RunPath",
     "Scaled",
+    "ShiftLine",
     "Spectrum",
     "Spread",
     "Waypoint",
+    "align",
+    "bezier_path",
+    "compare",
+    "connect",
+    "connect_points",
     "constant_loss",
     "critical_points",
     "density",
     "descend_from",
+    "epsilon_sharpness",
     "extreme_eigenvalues",
+    "filter_curvature",
+    "flatness",
+    "flatness_of_task",
     "gradient_noise",
+    "interpolation",
     "krylov_step",
     "label_signal",
     "largest_drop",
@@ -65,9 +102,16 @@ __all__ = [
     "path_of_sketches",
     "per_example",
     "predicted_change",
+    "random_rise",
+    "relative_flatness",
+    "restart",
+    "sam_sharpness",
     "save_spectra",
+    "shift_test",
+    "smoothed_rise",
     "spectra_by_layer",
     "spectra_of_run",
     "spectrum",
     "trace",
+    "worst_rise",
 ]

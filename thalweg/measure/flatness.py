@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.errors import UsageError
 from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.directions import random_directions
-from thalweg.measure.hutchinson import hutchinson_trace
 from thalweg.measure.plain import plain
 from thalweg.measure.relative import filter_curvature, relative_flatness
 from thalweg.measure.rises import Rises, without_decay
@@ -24,8 +24,9 @@ from thalweg.measure.sharpness import (
     worst_rise,
 )
 from thalweg.measure.shift import ShiftLine, shift_test
+from thalweg.measure.trace import trace
 from thalweg.objective.base import Objective
-from thalweg.objective.derivatives import Hessian, gradient
+from thalweg.objective.derivatives import gradient
 from thalweg.objective.noise import Noise
 from thalweg.objective.supervised import Supervised
 
@@ -117,7 +118,8 @@ def flatness(
         radii: distances of the profiles; shares of ‖θ‖ from 0.3% to 30% by default.
         noise: that of the smoothed profile at a radius of 1.
         draws: pairs of random directions, and of draws of noise, a radius.
-        probes: Hessian-vector products for each of trace, relative flatness, filter curvature.
+        probes: Hessian-vector products for each of relative flatness and filter curvature; twice as many
+            at most for the trace.
         epsilon, rho: of ε-sharpness and of SAM.
         lines: random directions of the shift test, beside the sharpest direction and the one in
             which the held-out loss falls.
@@ -147,8 +149,9 @@ def flatness(
     if ends.top and ends.bottom:
         measures["lambda_max"], measures["lambda_min"] = ends.top[0], ends.bottom[0]
     tell("trace")
-    hessian = Hessian(plain_loss, x)
-    measures["trace"] = hutchinson_trace(hessian, x, probes=probes, seed=seed)
+    measures["trace"] = trace(
+        plain_loss, x, rtol=0.01, budget=2 * probes, generator=torch.Generator().manual_seed(seed)
+    )
     tell("ε-sharpness and SAM sharpness")
     measures["epsilon_sharpness"] = epsilon_sharpness(plain_loss, x, epsilon=epsilon)
     measures["sam_sharpness"] = sam_sharpness(plain_loss, x, rho=rho)
@@ -183,8 +186,6 @@ def flatness(
 
 
 def _point(objective: Objective, point: Tensor | None) -> Tensor:
-    from thalweg.errors import UsageError
-
     if point is None and not isinstance(objective, Supervised):
         raise UsageError("point must be given with an objective that is no network")
     x = objective.point() if point is None else point.detach()  # pyright: ignore[reportAttributeAccessIssue]
