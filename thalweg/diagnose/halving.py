@@ -10,10 +10,18 @@ MARKS = 20
 FULL_FIELD = 3
 """As many cures run to the end without any being dropped."""
 
+FLOOR = 3
+"""Marks that an arm runs at least before it may be dropped: 15% of the longest run."""
+
+LONGEST_RUNS = 4
+"""What a race of up to eight cures may cost for each seed, in longest runs."""
+
+FIRST_KEPT = 2
+
 
 @dataclass(frozen=True)
 class Rung:
-    """A stage before the last: arms run for ``marks`` of MARKS, then the best ``keep`` go on."""
+    """A stage before the last: arms run for ``marks`` of MARKS, then ``keep`` of them go on."""
 
     marks: int
     keep: int
@@ -22,9 +30,14 @@ class Rung:
 def rungs(cures: int) -> tuple[Rung, ...]:
     """The stages of a race of so many cures, before the last.
 
-    Up to FULL_FIELD cures all run to the end. Of more, every one gets at least 15% of the longest
-    run before it may be dropped; the two best go to 30%, and one to the end. Each stage starts from
-    the user's state on seeds that no later verdict uses. With the unchanged run and the combination
-    of the two best, n cures cost 0.15 (n + 1) + 0.6 + 2 longest runs a seed: 3.95 for eight.
+    Up to FULL_FIELD cures all run to the end. Of more, all and the combination of the two best run
+    for a share f of the longest run, two go on to 2 f, and one to the end beside the unchanged run.
+    Each stage starts from the user's state, on seeds that no later verdict uses. f is as large as
+    (n + 1) f + 2 · 2 f + 2 ≤ 4 longest runs a seed allows for n cures, and never below 15%, at which
+    eight cures cost 3.95; each more costs 0.15.
     """
-    return () if cures <= FULL_FIELD else (Rung(3, 2), Rung(6, 1))
+    if cures <= FULL_FIELD:
+        return ()
+    spare = (LONGEST_RUNS - 2) * MARKS
+    marks = max(FLOOR, spare // (cures + 1 + 2 * FIRST_KEPT))
+    return Rung(marks, FIRST_KEPT), Rung(2 * marks, 1)

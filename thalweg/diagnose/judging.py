@@ -12,7 +12,7 @@ from thalweg.diagnose.race_result import UNCHANGED, Arm
 from thalweg.diagnose.track import Ran
 from thalweg.estimate import Estimate, number, rounded
 
-__all__ = ["LAST", "Ended", "arms_of", "claim", "level", "ranked", "sentence"]
+__all__ = ["LAST", "Ended", "arms_of", "claim", "going_on", "level", "ranked", "sentence"]
 
 LAST = 4
 """Looks whose mean is the level at which an arm ends; half of its looks where it has fewer than 8."""
@@ -55,6 +55,24 @@ def ranked(ended: Sequence[Ended], judged_by: str) -> list[Ended]:
     means = [(math.fsum(each.levels(judged_by)) / len(each.runs), each) for each in ended]
     finite = [pair for pair in means if math.isfinite(pair[0])]
     return [each for _, each in sorted(finite, key=lambda pair: pair[0])]
+
+
+def going_on(ended: Sequence[Ended], keep: int, judged_by: str) -> list[Ended]:
+    """Which arms are not dropped: the best, then of the others the one that falls most steeply.
+
+    A nudge, or a lower rate, first costs something; who falls may pass who stands still. Further
+    places go to the best again.
+    """
+    first = ranked(ended, judged_by)
+    others = sorted(first[1:], key=lambda each: min(0.0, _trend(each, judged_by)))
+    falling = others[:1]  # by level where none falls: sorting keeps the order of equals
+    return [*first[:1], *falling, *(each for each in first[1:] if each not in falling)][:keep]
+
+
+def _trend(ended: Ended, judged_by: str) -> float:
+    """How much the loss rose from the first look to the last, a mean over the seeds."""
+    rows = [run.test_losses if judged_by == "test" else run.losses for run in ended.runs]
+    return math.fsum(row[-1] - row[1] for row in rows) / len(rows)
 
 
 def arms_of(ended: Mapping[str, Ended], judged_by: str) -> tuple[Arm, ...]:

@@ -15,7 +15,7 @@ from thalweg.diagnose.cures import CATALOGUE, Cure, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.fingerprint import of_training
 from thalweg.diagnose.halving import MARKS, rungs
-from thalweg.diagnose.judging import LAST, Ended, arms_of, claim, ranked, sentence
+from thalweg.diagnose.judging import LAST, Ended, arms_of, claim, going_on, ranked, sentence
 from thalweg.diagnose.race_folder import RaceFolder
 from thalweg.diagnose.race_result import UNCHANGED, Arm, Race
 from thalweg.diagnose.source import task_of
@@ -193,7 +193,8 @@ class _Course:
             if rung is self.stages[0]:
                 ran += self._stage(self._together(ran), trials, rung.marks, dropped=True)
             ended |= {each.name: each for each in ran}
-            standing = [each.cure for each in self._ranked(ran)[: rung.keep] if each.cure]
+            chosen = going_on(ran, rung.keep, self.judged_by)
+            standing = [each.cure for each in chosen if each.cure]
         final = self._stage([None, *standing], range(self.seeds), MARKS)
         if not self.stages:
             better = self._ranked(final)
@@ -207,8 +208,15 @@ class _Course:
         return ranked(ran, self.judged_by)
 
     def _together(self, ran: Sequence[Ended]) -> list[Cure]:
-        """The combination of the two best, unless it was entered by name."""
-        both = best_combination([each.cure for each in self._ranked(ran) if each.cure])
+        """The combination of the two best that lowered the loss, unless it was entered by name."""
+        loss, test = self.leg.start
+        start = loss if self.judged_by == "train" or test is None else test
+        lower = [
+            each.cure
+            for each in self._ranked(ran)
+            if each.cure and math.fsum(each.levels(self.judged_by)) < start * self.seeds
+        ]
+        both = best_combination(lower)
         return [] if both is None or both.name in {c.name for c in self.entered} else [both]
 
     def _stage(
