@@ -1,79 +1,70 @@
 """Cures: changes to a training that can be pasted, applied to a fork of it, and raced."""
 
+import inspect
 import re
 from collections.abc import Callable
 
 from thalweg.diagnose.cures.advice import (
+    batch_normalisation,
     clean_data,
-    early_stopping,
     larger_model,
     look_at_data,
     look_at_examples,
     mend_the_wiring,
     scale_inputs,
 )
-from thalweg.diagnose.cures.cure import Change, Cure, Ground
-from thalweg.diagnose.cures.moves import (
-    negative_curvature,
-    perturb,
-    restart,
-)
-from thalweg.diagnose.cures.rates import (
-    adam,
+from thalweg.diagnose.cures.averages import ema, fast_ensemble, snapshots, swa
+from thalweg.diagnose.cures.batches import (
+    batch_by_noise,
     batch_size,
+    down_weight_erratic,
+    drop_erratic,
+    without_replacement,
+)
+from thalweg.diagnose.cures.cure import Change, Cure, Ground
+from thalweg.diagnose.cures.gradients import (
     clip,
-    decay_rate,
-    learning_rate,
-    momentum,
+    gradient_noise,
+    newton_cg,
+    perturbed_descent,
+    saddle_free_newton,
+    sharpness_aware,
     weight_decay,
 )
+from thalweg.diagnose.cures.loop import in_loop
+from thalweg.diagnose.cures.moves import negative_curvature, perturb, restart, revive
+from thalweg.diagnose.cures.optimizers import adam, adamw, momentum, nesterov, rmsprop
+from thalweg.diagnose.cures.rates import learning_rate, range_test
+from thalweg.diagnose.cures.schedules import (
+    cosine,
+    cyclic,
+    decay_on_plateau,
+    decay_rate,
+    one_cycle,
+    staged,
+    step_decay,
+    warm_restarts,
+    warmup,
+)
+from thalweg.diagnose.cures.stopping import decay_then_stop, early_stopping
 
-__all__ = [
-    "CATALOGUE",
-    "Change",
-    "Cure",
-    "Ground",
-    "adam",
-    "batch_size",
-    "clean_data",
-    "clip",
-    "cure_named",
-    "decay_rate",
-    "early_stopping",
-    "full_name",
-    "larger_model",
-    "learning_rate",
-    "look_at_data",
-    "look_at_examples",
-    "mend_the_wiring",
-    "momentum",
-    "negative_curvature",
-    "perturb",
-    "restart",
-    "scale_inputs",
-    "weight_decay",
-]
+_MADE = (
+    *(learning_rate, range_test, warmup),
+    *(decay_rate, step_decay, cosine, cyclic, one_cycle, warm_restarts, decay_on_plateau, staged),
+    *(momentum, nesterov, rmsprop, adam, adamw),
+    *(batch_size, batch_by_noise, without_replacement, drop_erratic, down_weight_erratic),
+    *(perturb, perturbed_descent, gradient_noise, negative_curvature, restart, revive),
+    *(newton_cg, saddle_free_newton, sharpness_aware, clip, weight_decay),
+    *(swa, ema, snapshots, fast_ensemble, early_stopping, decay_then_stop),
+    *(scale_inputs, batch_normalisation, mend_the_wiring, clean_data),
+    *(look_at_examples, look_at_data, larger_model),
+)
 
-CATALOGUE: dict[str, Callable[..., Cure]] = {
-    "learning_rate": learning_rate,
-    "decay_rate": decay_rate,
-    "momentum": momentum,
-    "adam": adam,
-    "batch_size": batch_size,
-    "perturb": perturb,
-    "negative_curvature": negative_curvature,
-    "restart": restart,
-    "clip": clip,
-    "weight_decay": weight_decay,
-    "scale_inputs": scale_inputs,
-    "mend_the_wiring": mend_the_wiring,
-    "clean_data": clean_data,
-    "look_at_examples": look_at_examples,
-    "look_at_data": look_at_data,
-    "larger_model": larger_model,
-    "early_stopping": early_stopping,
-}
+CATALOGUE: dict[str, Callable[..., Cure]] = {make.__name__: make for make in _MADE}
 """Every kind of cure by the first word of its name."""
+
+__all__ = ["CATALOGUE", "Change", "Cure", "Ground", "cure_named", "full_name", "in_loop"]
+__all__ += [make.__name__ for make in _MADE]
 
 
 def full_name(kind: str) -> str:
@@ -86,11 +77,13 @@ def cure_named(name: str) -> Cure | None:
     kind, _, rest = name.strip().partition(" ")
     if kind not in CATALOGUE:
         return None
+    make = CATALOGUE[kind]
     number = re.fullmatch(r"(?:x|over )?([0-9.eE+-]+)", rest.strip())
     try:
         if number:
+            (wanted,) = inspect.signature(make).parameters.values()
             value = float(number[1])
-            return CATALOGUE[kind](int(value) if kind == "decay_rate" else value)
-        return None if rest else CATALOGUE[kind]()
+            return make(int(value) if wanted.annotation is int else value)
+        return None if rest else make()
     except (TypeError, ValueError):
         return None

@@ -9,11 +9,20 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.objective.supervised import Supervised
+from thalweg.run.plan import Plan
 from thalweg.run.training import Training
+from thalweg.task import Task
 
-__all__ = ["Change", "Cure", "Ground", "strength"]
+__all__ = ["AFTER", "BETWEEN", "END", "EPOCH", "Change", "Cure", "Ground", "strength", "whole"]
 
 Change = Callable[[Training, "Ground"], None]
+
+BETWEEN = "# between loss.backward() and optimizer.step():\n"
+AFTER = "# after each optimizer.step():\n"
+EPOCH = "# after each epoch:\n"
+END = "# at the end:\n"
+"""The places of a loop where a cure's lines go, as its code names them; lines before the first of
+them go before the loop. ``after each optimizer.step() of the next 100`` ends after so many."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +48,27 @@ class Cure:
 
     Attributes:
         name: unique and stable, such as ``learning_rate x0.1``; :func:`cure_named` reads it back.
-        summary: when it helps and what it costs, in one sentence.
-        code: the lines that a user pastes into a loop with ``model``, ``optimizer``, ``loader``.
+        summary: what it does and when it helps, in one sentence.
+        code: the lines that a user pastes into a loop with ``model``, ``optimizer``, ``loader``,
+            ``loss``, the training data ``x, y`` as ``dataset`` in batches of ``batch_size``, each
+            of them ``inputs, targets``, and ``held_out`` data; see :func:`in_loop`.
         change: does it to a forked Training, in place; None where only a person can.
+        costs: gradient evaluations, memory, or what else it takes.
+        source: the paper.
+        family: of two cures of one family the second undoes the first.
+        plan: does it to a Plan, a schedule over all of its steps; None where a Plan has no word for it.
+        evidence: what a task's own data say for it, in one sentence.
     """
 
     name: str
     summary: str
     code: str
     change: Change | None = field(default=None, compare=False, repr=False)
+    costs: str = ""
+    source: str = ""
+    family: str = ""
+    plan: Callable[[Plan], Plan] | None = field(default=None, compare=False, repr=False)
+    evidence: Callable[[Task], str] | None = field(default=None, compare=False, repr=False)
 
 
 def strength(name: str, value: float, *, digits: int = 6, most: float = math.inf) -> float:
@@ -56,4 +77,12 @@ def strength(name: str, value: float, *, digits: int = 6, most: float = math.inf
     if not 0 < rounded < most:
         limits = "above 0" if math.isinf(most) else f"between 0 and {most:g}"
         raise UsageError(f"{name} must be a number {limits}, not {value!r}")
+    return rounded
+
+
+def whole(name: str, value: int, *, least: int = 1) -> int:
+    """A cure's whole number; UsageError where it is below ``least``."""
+    rounded = int(strength(name, value, digits=12))
+    if rounded < least:
+        raise UsageError(f"{name} must be a whole number of {least} or more, not {value!r}")
     return rounded

@@ -1,8 +1,12 @@
 """Cures that move the weights once: a nudge, a step along negative curvature, a fresh start."""
 
+import copy
+
 import torch
+from torch import Tensor, nn
 
 from thalweg.diagnose.cures.cure import Cure, Ground, strength
+from thalweg.objective.derivatives import gradient
 from thalweg.objective.random_state import random_state
 from thalweg.run.training import Training
 
@@ -10,6 +14,7 @@ __all__ = [
     "negative_curvature",
     "perturb",
     "restart",
+    "revive",
 ]
 
 
@@ -32,6 +37,9 @@ def perturb(length: float = 0.1) -> Cure:
         "            size = p.shape[1:].numel()**-0.5\n"
         f"        p.add_(torch.randn_like(p), alpha={length:g} * size)",
         change,
+        "No evaluation; some loss, which the descent has to win back.",
+        "Ge, Huang, Jin and Yuan, Escaping from saddle points, 2015",
+        "move",
     )
 
 
@@ -44,7 +52,7 @@ def negative_curvature() -> Cure:
 
     return Cure(
         "negative_curvature",
-        "Leaves a saddle by the steepest way out; costs some twenty Hessian-vector products.",
+        "Leaves a saddle by the steepest way out.",
         "objective = tw.Supervised(model, loss, (x, y))\n"
         "point = objective.point()\n"
         "v = tw.measure.extreme_eigenvalues(objective, point).bottom_vector\n"
@@ -52,6 +60,9 @@ def negative_curvature() -> Cure:
         "trained = [p for p in model.parameters() if p.requires_grad]\n"
         "torch.nn.utils.vector_to_parameters(point + drop.step * v, trained)",
         change,
+        "Some twenty Hessian-vector products, 2 gradient evaluations each.",
+        "Goldfarb, Mu, Wright and Zhou, Using negative curvature in solving nonlinear programs, 2017",
+        "move",
     )
 
 
@@ -85,4 +96,78 @@ def restart() -> Cure:
         "        module.reset_parameters()\n"
         "optimizer.state.clear()",
         change,
+        "All that was learnt.",
+        "Glorot and Bengio, Understanding the difficulty of training deep networks, 2010",
+        "move",
     )
+
+
+SILENT = 1e-6
+"""Share of the largest row's gradient below which a row counts as one that learns nothing."""
+
+
+def revive() -> Cure:
+    """The rows of weights whose gradient is nought over all the data are drawn anew.
+
+    They are what leads into units that are dead, or whose output leads nowhere; of a Linear or a
+    convolution, with their biases.
+    """
+
+    def change(training: Training, ground: Ground) -> None:
+        seed = int(torch.randint(2**31, (), generator=ground.generator))
+        training.examples_seen += len(ground.objective.data)
+
+        def renew(which: Training) -> None:
+            if which.losses:
+                return
+            point = which.point()
+            flat = gradient(ground.objective, point) - ground.objective.decay * point
+            trained = [p for p in which.model.parameters() if p.requires_grad]
+            pieces = flat.split([p.numel() for p in trained])
+            slopes: dict[Tensor, Tensor] = {
+                p: piece.view(p.shape) for p, piece in zip(trained, pieces, strict=True)
+            }
+            with random_state(seed), torch.no_grad():
+                for module in which.model.modules():
+                    if isinstance(module, LAYERS) and module.weight in slopes:
+                        _redraw(module, slopes[module.weight])
+
+        training.before_step.insert(0, renew)
+
+    return Cure(
+        "revive",
+        "Gives dead units a new start and leaves the others what they have learnt.",
+        "import copy\n"
+        "model.zero_grad()\n"
+        "loss(model(x), y).backward()\n"
+        "layers = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)\n"
+        "with torch.no_grad():\n"
+        "    for module in model.modules():\n"
+        "        if isinstance(module, layers) and module.weight.grad is not None:\n"
+        "            sizes = module.weight.grad.flatten(1).norm(dim=1)\n"
+        f"            dead = sizes <= {SILENT:g} * sizes.max()\n"
+        "            fresh = copy.deepcopy(module)\n"
+        "            fresh.reset_parameters()\n"
+        "            module.weight[dead] = fresh.weight[dead]\n"
+        "            if module.bias is not None:\n"
+        "                module.bias[dead] = fresh.bias[dead]",
+        change,
+        "One gradient evaluation.",
+        "Sokar, Agarwal, Castro and Evci, The dormant neuron phenomenon, 2023",
+        "move",
+    )
+
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Modules of which a row of the weights leads into one unit."""
+
+
+def _redraw(module: nn.Module, slope: Tensor) -> None:
+    sizes = slope.flatten(1).norm(dim=1)
+    dead = sizes <= SILENT * sizes.max()
+    fresh = copy.deepcopy(module)
+    fresh.reset_parameters()  # pyright: ignore[reportCallIssue]
+    for name in ("weight", "bias"):
+        mine, other = getattr(module, name), getattr(fresh, name)
+        if mine is not None and mine.requires_grad:
+            mine[dead] = other[dead]

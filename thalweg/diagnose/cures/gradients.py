@@ -1,0 +1,273 @@
+"""Cures that change the gradient between the backward pass and the step."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from thalweg.diagnose.cures.cure import BETWEEN, Cure, Ground, strength, whole
+from thalweg.measure.steps import newton_step
+from thalweg.run.training import Training
+
+__all__ = [
+    "clip",
+    "gradient_noise",
+    "newton_cg",
+    "perturbed_descent",
+    "saddle_free_newton",
+    "sharpness_aware",
+    "weight_decay",
+]
+
+
+def _slopes(training: Training) -> list[torch.Tensor]:
+    held = (p for group in training.optimizer.param_groups for p in group["params"])
+    return [p.grad for p in held if p.grad is not None]
+
+
+def clip(spreads: float = 1.0) -> Cure:
+    """Gradients longer than ``spreads`` times the running median of their norms are cut to it."""
+    spreads = strength("spreads", spreads)
+
+    def change(training: Training, ground: Ground) -> None:
+        norms: list[float] = []
+
+        def cut(which: Training) -> None:
+            parameters = [p for g in which.optimizer.param_groups for p in g["params"]]
+            norm = float(torch.nn.utils.get_total_norm(_slopes(which)))
+            if math.isfinite(norm):
+                norms.append(norm)
+                del norms[:-100]
+                limit = spreads * sorted(norms)[len(norms) // 2]
+                torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+        training.before_update.append(cut)
+
+    return Cure(
+        f"clip {spreads:g}",
+        "Keeps a rare large gradient from throwing the run out.",
+        "norms = []\n" + BETWEEN + "gradients = [p.grad for p in model.parameters() "
+        "if p.grad is not None]\n"
+        "norm = float(torch.nn.utils.get_total_norm(gradients))\n"
+        'if norm < float("inf"):\n'
+        "    norms = (norms + [norm])[-100:]\n"
+        f"    limit = {spreads:g} * sorted(norms)[len(norms) // 2]\n"
+        "    torch.nn.utils.clip_grad_norm_(model.parameters(), limit)",
+        change,
+        "One norm a step.",
+        "Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, 2013",
+        "clip",
+    )
+
+
+def weight_decay(weight: float = 1e-2) -> Cure:
+    """Weight decay in every group."""
+    weight = strength("weight", weight)
+
+    def change(training: Training, ground: Ground) -> None:
+        for group in training.optimizer.param_groups:
+            group["weight_decay"] = weight
+
+    return Cure(
+        f"weight_decay {weight:g}",
+        "Keeps weights small, which holds the held-out loss down; raises the training loss.",
+        f'for group in optimizer.param_groups:\n    group["weight_decay"] = {weight:g}',
+        change,
+        "No evaluation.",
+        "Krogh and Hertz, A simple weight decay can improve generalization, 1992",
+        "weight_decay",
+        lambda plan: replace(plan, options={**plan.options, "weight_decay": weight}),
+    )
+
+
+def gradient_noise(variance: float = 0.01) -> Cure:
+    """Gaussian noise of variance ``variance / (1 + step)^0.55`` on every gradient."""
+    variance = strength("variance", variance)
+
+    def change(training: Training, ground: Ground) -> None:
+        begun = len(training.losses)
+
+        def disturb(which: Training) -> None:
+            spread = (variance / (1 + len(which.losses) - begun) ** 0.55) ** 0.5
+            for slope in _slopes(which):
+                noise = torch.randn(slope.shape, generator=ground.generator, dtype=slope.dtype)
+                slope.add_(noise.to(slope.device), alpha=spread)
+
+        training.before_update.append(disturb)
+
+    return Cure(
+        f"gradient_noise {variance:g}",
+        "Leaves saddles, flat ground and narrow minima without knowing where they are; the noise "
+        "fades so that the run can settle.",
+        "step = 0\n" + BETWEEN + f"spread = ({variance:g} / (1 + step) ** 0.55) ** 0.5\n"
+        "for p in model.parameters():\n"
+        "    if p.grad is not None:\n"
+        "        p.grad.add_(torch.randn_like(p.grad), alpha=spread)\n"
+        "step += 1",
+        change,
+        "One draw for every weight a step.",
+        "Neelakantan and others, Adding gradient noise improves learning for very deep networks, 2015",
+        "noise",
+        lambda plan: replace(plan, noise=f"gaussian:{variance**0.5:g}"),
+    )
+
+
+PAUSE = 50
+"""Steps between two nudges at least, in which a saddle can be left."""
+
+STILL = 0.01
+"""Share of the loss below which a move as long as fresh weights are, along the slope, counts as none."""
+
+
+def perturbed_descent(length: float = 0.1) -> Cure:
+    """Noise of ``length`` times a fresh weight's size wherever the slope has all but vanished.
+
+    That is where the gradient times the norm of fresh weights is below a hundredth of the loss;
+    50 steps then pass before it is looked at again.
+    """
+    length = strength("length", length)
+
+    def change(training: Training, ground: Ground) -> None:
+        reach = float(ground.scales.norm())
+        nudged = [-PAUSE]
+
+        def nudge(which: Training) -> None:
+            step = len(which.losses)
+            norm = float(torch.nn.utils.get_total_norm(_slopes(which)))
+            if step - nudged[0] < PAUSE or not reach * norm < STILL * abs(float(which.loss)):
+                return
+            nudged[0] = step
+            point = which.point()
+            noise = torch.randn(point.shape, generator=ground.generator, dtype=point.dtype)
+            which.place(point + length * ground.scales * noise.to(point.device))
+
+        training.before_update.append(nudge)
+
+    return Cure(
+        f"perturbed_descent {length:g}",
+        "A nudge wherever the slope vanishes: leaves one saddle after the other, and stays at work.",
+        "weights = [p for p in model.parameters() if p.requires_grad]\n"
+        "sizes = [p.shape[1:].numel() ** -0.5 if p.ndim > 1\n"
+        "         else max(0.1, float(p.detach().norm()) / p.numel() ** 0.5) for p in weights]\n"
+        "reach = sum(p.numel() * size ** 2 for p, size in zip(weights, sizes)) ** 0.5\n"
+        f"step, nudged = 0, -{PAUSE}\n" + BETWEEN + "norm = float(torch.nn.utils.get_total_norm("
+        "[p.grad for p in weights if p.grad is not None]))\n"
+        f"if step - nudged >= {PAUSE} and reach * norm < {STILL:g} * abs(value.item()):\n"
+        "    nudged = step\n"
+        "    with torch.no_grad():\n"
+        "        for p, size in zip(weights, sizes):\n"
+        f"            p.add_(torch.randn_like(p), alpha={length:g} * size)\n"
+        "step += 1",
+        change,
+        "One norm a step.",
+        "Jin, Ge, Netrapalli, Kakade and Jordan, How to escape saddle points efficiently, 2017",
+        "noise",
+    )
+
+
+def sharpness_aware(radius: float = 0.05) -> Cure:
+    """The gradient at ``radius`` up the slope, in the place of that where the weights are (SAM)."""
+    radius = strength("radius", radius)
+
+    def change(training: Training, ground: Ground) -> None:
+        training.gradients_a_step += 1
+
+        def ascend(which: Training) -> None:
+            held = [p for group in which.optimizer.param_groups for p in group["params"]]
+            held = [p for p in held if p.grad is not None]
+            before = [p.detach().clone() for p in held]
+            scale = radius / (float(torch.nn.utils.get_total_norm(_slopes(which))) + 1e-12)
+            with torch.no_grad():
+                for p in held:
+                    p.add_(p.grad, alpha=scale)
+            which.differentiate()
+            with torch.no_grad():
+                for p, old in zip(held, before, strict=True):
+                    p.copy_(old)
+
+        training.before_update.append(ascend)
+
+    return Cure(
+        f"sharpness_aware {radius:g}",
+        "Keeps away from narrow minima, for a lower held-out loss; holds the training loss up a bit.",
+        BETWEEN + "held = [p for p in model.parameters() if p.grad is not None]\n"
+        "before = [p.detach().clone() for p in held]\n"
+        "norm = float(torch.nn.utils.get_total_norm([p.grad for p in held]))\n"
+        "with torch.no_grad():\n"
+        "    for p in held:\n"
+        f"        p.add_(p.grad, alpha={radius:g} / (norm + 1e-12))\n"
+        "optimizer.zero_grad()\n"
+        "loss(model(inputs), targets).backward()\n"
+        "with torch.no_grad():\n"
+        "    for p, old in zip(held, before):\n"
+        "        p.copy_(old)",
+        change,
+        "Two gradient evaluations a step in place of one.",
+        "Foret, Kleiner, Mobahi and Neyshabur, Sharpness-aware minimization, 2021",
+        "sharpness_aware",
+    )
+
+
+def newton_cg(products: int = 10) -> Cure:
+    """Newton steps by conjugate gradients on all the data, as long as a line search finds best."""
+    return _newton(
+        "newton_cg",
+        products,
+        saddle_free=False,
+        summary="Goes straight along a ravine, whatever its conditioning; leaves out directions of "
+        "negative curvature.",
+        source="Martens, Deep learning via Hessian-free optimization, 2010",
+    )
+
+
+def saddle_free_newton(products: int = 10) -> Cure:
+    """Newton steps with \\|H\\| in the place of H, which lead down along negative curvature too."""
+    return _newton(
+        "saddle_free_newton",
+        products,
+        saddle_free=True,
+        summary="Leaves saddles and ravines alike: each direction is scaled by its own curvature.",
+        source="Dauphin and others, Identifying and attacking the saddle point problem, 2014",
+    )
+
+
+def _newton(name: str, products: int, *, saddle_free: bool, summary: str, source: str) -> Cure:
+    products = whole("products", products)
+
+    def change(training: Training, ground: Ground) -> None:
+        share = len(ground.objective.data)
+        size = training.batch_size or share
+        lengths = 10 if saddle_free else 8
+        training.gradients_a_step += (2 + 2 * products + lengths / 3) * share / size
+        training.rebuild(
+            lambda groups: torch.optim.SGD([{"params": g["params"]} for g in groups], lr=1.0)
+        )
+
+        def turn(which: Training) -> None:
+            step, drop = newton_step(
+                ground.objective, which.point(), saddle_free=saddle_free, products=products
+            )
+            which.examples_seen += round(drop.cost * share)
+            trained = [p for p in which.model.parameters() if p.requires_grad]
+            for p, piece in zip(trained, step.split([p.numel() for p in trained]), strict=True):
+                p.grad = -piece.view(p.shape)
+
+        training.before_update.append(turn)
+
+    argument = ", saddle_free=True" if saddle_free else ""
+    return Cure(
+        f"{name} {products}",
+        summary,
+        "objective = tw.Supervised(model, loss, (x, y), decay=0.0)  # or your weight decay\n"
+        "point = objective.point()\n"
+        "for step in range(10):  # in place of the loop\n"
+        "    move, fall = tw.measure.newton_step(objective, point"
+        f"{argument}, products={products})\n"
+        "    point = point + move\n"
+        "weights = [p for p in model.parameters() if p.requires_grad]\n"
+        "torch.nn.utils.vector_to_parameters(point, weights)",
+        change,
+        f"{products} Hessian-vector products a step, 2 gradient evaluations each, on all the data.",
+        source,
+        "optimizer",
+    )
