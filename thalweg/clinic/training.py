@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from thalweg.clinic.data import Split
 from thalweg.task import Task
 
-__all__ = ["batches", "linear_layers", "mlp", "settle", "sharpness", "train", "trained"]
+__all__ = ["Loss", "batches", "linear_layers", "mlp", "settle", "sharpness", "train", "trained"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
