@@ -35,6 +35,9 @@ PASSES = 20
 STEPS = (100, 600)
 """Fewest and most steps of the unchanged arm by default."""
 
+HELD_OUT = ("weight_decay", "early_stopping", "decay_then_stop")
+"""Cures that are for the held-out loss: with one of them the race is judged by it."""
+
 Map = Callable[[Callable[[Leg], Ran], Iterable[Leg]], Iterable[Ran]]
 
 
@@ -124,7 +127,7 @@ def _check(budget: Any, seeds: Any, judged_by: Any) -> None:
 
 
 def _judge(task: Task, entered: Sequence[Cure]) -> str:
-    held_out = any(cure.name.startswith("weight_decay") for cure in entered)
+    held_out = any(cure.name.startswith(HELD_OUT) for cure in entered)
     return "test" if held_out and task.test is not None else "train"
 
 
