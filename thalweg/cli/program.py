@@ -31,6 +31,7 @@ from thalweg.cli.path import path
 from thalweg.cli.race import race
 from thalweg.cli.run import run
 from thalweg.cli.spectrum import spectrum
+from thalweg.cli.surface import surface
 from thalweg.cli.terminal import Terminal
 from thalweg.errors import UsageError
 
@@ -49,6 +50,7 @@ COMMANDS = {
     "path": path,
     "run": run,
     "spectrum": spectrum,
+    "surface": surface,
 }
 """Each in a file of its name, with its docstring as help. They load torch when they are called."""
 

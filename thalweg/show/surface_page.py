@@ -1,0 +1,69 @@
+"""The page of a surface: its pictures, what they cost, how far off they may be, in one file."""
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from thalweg.measure.surface import Surface
+from thalweg.show.ground_page import Table
+from thalweg.show.notebook import environment
+from thalweg.show.offline import asset, figures_json, packed_plotly, policy, versions, write_page
+from thalweg.show.panels import Panel
+from thalweg.show.surface_figure import surface_line, surface_map, surface_view
+from thalweg.show.surface_text import axes_sentence, rows, sentences
+
+__all__ = ["surface_page"]
+
+
+def surface_page(
+    found: Surface, path: Path | str = "surface.html", *, command: str = "thalweg surface"
+) -> Path:
+    """Write the surface as one HTML file. Raises FolderError where it cannot be written."""
+    panels = _panels(found)
+    script = asset("report.js")
+    library, digest = packed_plotly()
+    names = ("", "lowest", "highest", "off by at most", "evaluated", "held back")
+    text = (
+        environment()
+        .get_template("ground.html")
+        .render(
+            policy=policy(script, digest),
+            style=Markup(asset("report.css") + asset("lesson.css")),
+            script=Markup(script),
+            plotly=library,
+            contours=Markup(asset("contours.svg")),
+            figures=figures_json(panels),
+            panels=panels,
+            tables=[Table("Values", names, rows(found))],
+            sentences=sentences(found),
+            title="Surface",
+            name=found.name,
+            notes=found.notes,
+            command=command,
+            cost=round(found.cost),
+            versions=versions(),
+        )
+    )
+    return write_page(text, path)
+
+
+def _panels(found: Surface) -> list[Panel]:
+    where = axes_sentence(found)
+    if found.y is None:
+        return [Panel("surface-line", "Along the line", where, surface_line(found))]
+    how = "Heights are logarithms of the loss. " if found.logarithm else ""
+    ran = "" if found.walk is None else " The line is the path of the run, projected."
+    panels = [
+        Panel("surface-view", "The ground", f"{how}{where}{ran}", surface_view(found)),
+        Panel(
+            "surface-map",
+            "The same as a map",
+            f"Contours of the loss; the cross is its lowest value, the ring the centre.{ran}",
+            surface_map(found),
+        ),
+    ]
+    for name in found.beside:
+        key = "surface-" + name.replace(" ", "-")
+        said = f"The {name} at the same places, told from the same evaluations."
+        panels.append(Panel(key, name.capitalize(), said, surface_map(found, quantity=name)))
+    return panels
