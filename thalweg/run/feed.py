@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader
 
 from thalweg.errors import DataError
@@ -10,7 +12,7 @@ from thalweg.objective.batches import as_batches, resized
 from thalweg.objective.private import private_batches, private_loader
 from thalweg.task import Task
 
-__all__ = ["Feed"]
+__all__ = ["Feed", "on_device"]
 
 _END = object()
 
@@ -65,3 +67,11 @@ class Feed:
             else:
                 self._loader = private_batches(resized(train, size), self._seed)
         return self._loader
+
+
+def on_device(batch: Any, model: nn.Module) -> Any:
+    """The batch where the model's parameters are."""
+    device = next(model.parameters()).device
+    if device.type == "cpu":
+        return batch
+    return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, batch)

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from thalweg.objective.random_state import RandomState, random_state
 from thalweg.objective.reduction import Reduction
 from thalweg.objective.supervised import Supervised
 from thalweg.run.answers import State, ensemble_value, evaluating, flat, loss_of_states
-from thalweg.run.feed import Feed
+from thalweg.run.feed import Feed, on_device
 from thalweg.run.fork import (
     Loan,
     asks_for_closure,
@@ -192,14 +193,14 @@ class Training:
             if self._reduction is None:
                 self._reduction = Reduction.of(self._value, examples.fetch(slice(0, 4)))
             for batch, length in examples.chunks(chunk):
-                loss = self._reduction.mean(answer, _on_device(batch, self.model), self._unit())
+                loss = self._reduction.mean(answer, on_device(batch, self.model), self._unit())
                 total += float(loss) * length
         return total / len(examples)
 
     def _value(self, batch: Any, seed: int) -> float:
         with random_state(seed):
             batch = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, batch)
-            return float(self._loss(_on_device(batch, self.model)))
+            return float(self._loss(on_device(batch, self.model)))
 
     def _unit(self) -> int:
         train = self.task.train
@@ -217,10 +218,15 @@ class Training:
         self.optimizer = make(groups)
         self.schedule = None
 
+    def go_on_with(self, train: Any, batch_size: int | None) -> None:
+        """Take the next batches from other examples, or in another order; an epoch begins."""
+        self.task = replace(self.task, train=train, batch_size=batch_size)
+        self.batch_size, self._feed = batch_size, Feed(self.task, self._seed)
+
     def _step(self, batch: Any) -> None:
         for change in self.before_step:
             change(self)
-        self.batch = _on_device(batch, self.model)
+        self.batch = on_device(batch, self.model)
 
         def closure() -> Tensor:
             loss = self.differentiate()
@@ -310,10 +316,3 @@ class Training:
             outside.restore()
             self._loan = Loan.of(*self._lent)
             users.put(share=True)
-
-
-def _on_device(batch: Any, model: nn.Module) -> Any:
-    device = next(model.parameters()).device
-    if device.type == "cpu":
-        return batch
-    return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, batch)
