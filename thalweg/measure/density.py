@@ -79,7 +79,11 @@ class Density:
 
     @property
     def error(self) -> Estimate:
-        """Estimated Wasserstein-1 distance to the true spectrum, as a mean over the eigenvalues."""
+        """What the Wasserstein-1 distance to the true spectrum stays below in 95% of draws.
+
+        That distance is how far an eigenvalue lies off on average. Part is the quadrature's, part
+        that of the random vectors, by their distances from each other.
+        """
         if not self.rules:
             return Estimate(0.0, 0.0, self.unit)
         bias = distance(self.measure(), self.measure(coarse=True))
@@ -92,7 +96,7 @@ class Density:
             for j, rule in enumerate(self.rules)
         ]
         chance = rest * float(np.mean(apart)) * math.sqrt(count - 1) / count
-        return Estimate(bias + chance, 0.0, self.unit)
+        return Estimate(bias + half_width(count - 1) * chance, 0.0, self.unit)
 
     def _others(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         rules = [rule for j, rule in enumerate(self.rules) if j != place]

@@ -42,6 +42,8 @@ class Hutchinson:
     generator: torch.Generator
     vectors: list[Tensor] = field(default_factory=list)
     products: list[Tensor] = field(default_factory=list)
+    _found: list[tuple[float, float]] = field(default_factory=list)
+    _size: int = 0
 
     def draw(self, like: Tensor) -> None:
         """One more random vector and its product."""
@@ -56,8 +58,12 @@ class Hutchinson:
         Random signs have a variance of ``2(‖B‖² − ΣB_ii²)``, at most ``2 E‖Bv‖²``, which few vectors
         tell better than their own spread does; the larger of the two is taken.
         """
-        space, pairs = self.lanczos, zip(self.vectors, self.products, strict=True)
-        both = np.array([self._deflated(vector, product) for vector, product in pairs])
+        space = self.lanczos
+        if self._size != space.size:
+            self._size, self._found = space.size, []
+        for place in range(len(self._found), len(self.vectors)):
+            self._found.append(self._deflated(self.vectors[place], self.products[place]))
+        both = np.array(self._found)
         known = float(np.sum(space.diagonal))
         spread = max(2 * float(both[:, 1].mean()), float(both[:, 0].var(ddof=1)))
         return known + float(both[:, 0].mean()), spread

@@ -211,7 +211,10 @@ def residual_trace(
                 return Estimate(0.0, 0.0, unit, cost)
             continue
         value, error = cells.total()
-        if error <= rtol * abs(beside + value) or cost >= budget or not math.isfinite(value):
+        allowed = max(rtol * abs(beside + value), 1e-300)
+        needed = cost * (error / allowed) ** 2
+        hopeless = rounds >= 8 and needed > 2 * budget
+        if error <= allowed or hopeless or cost >= budget or not math.isfinite(value):
             return Estimate(value, error, unit, cost)
 
 
