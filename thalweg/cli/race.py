@@ -23,7 +23,8 @@ class Options:
     """What is raced, for how long, and where the outcome goes."""
 
     cures: Annotated[tuple[str, ...] | None, names("--cures")] = None
-    """Names of the cures, with commas between them; those that a diagnosis advises by default."""
+    """Names of the cures, with commas between them, of two at once with +; those that a diagnosis
+    advises by default."""
 
     task: str | None = None
     """The task that goes with a RUN; this runs its code."""
@@ -38,10 +39,13 @@ class Options:
     """Data orders that every arm is run on."""
 
     budget: Annotated[float | None, number("--budget")] = None
-    """Gradient evaluations over the training data for each arm and seed."""
+    """Gradient evaluations over the training data for the longest run of each seed."""
 
     folder: Path | None = None
     """Keep the arms that are finished here; the same command goes on from them."""
+
+    apply: Path | None = None
+    """If a cure wins, go on training with it, on a copy, and save its weights as a run in this folder."""
 
     json: Annotated[bool, FLAG] = False
     """Print one JSON object and nothing else."""
@@ -62,8 +66,9 @@ def race(
     """Try the cures side by side, from the very state where the training stands.
 
     Each cure, and the run as it is, goes on from a copy with the same data; they are compared at
-    equal numbers of gradient evaluations. Without --cures the training is diagnosed first, and
-    what the diagnosis advises is raced. Nothing of the training itself is touched.
+    equal numbers of gradient evaluations. Of more than three cures those that do worst are dropped
+    on the way; the two best are also tried together. Without --cures the training is diagnosed
+    first, and what the diagnosis advises is raced. Nothing of the training itself is touched.
 
     Exit status: 0 when the race was run, whoever won, 2 a mistake in what was asked for.
 
@@ -96,6 +101,8 @@ def race(
             seeds=options.seeds,
             progress=tell,
             folder=options.folder,
+            apply=options.apply,
+            task_reference=_reference(source, options),
         )
     if options.json:
         of = None if finding is None else finding.to_dict()
@@ -109,6 +116,15 @@ def race(
     if finding is not None:
         _report(finding, outcome, options, terminal)
     return 0
+
+
+def _reference(source: str, options: Options) -> str | None:
+    """What leads to the task."""
+    if options.own_task:
+        from thalweg.record.folder import RunFolder
+
+        return RunFolder.open(source).task_reference
+    return options.task or source
 
 
 def _kept(folder: Path | None) -> str:

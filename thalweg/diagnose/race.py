@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from thalweg.diagnose.applied import applied, check_free
 from thalweg.diagnose.combination import best_combination, named
 from thalweg.diagnose.cures import CATALOGUE, Cure, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
@@ -52,6 +53,8 @@ def race(
     seeds: int = 3,
     judged_by: str | None = None,
     folder: Path | str | None = None,
+    apply: Path | str | None = None,
+    task_reference: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     map: Map = in_turn,
 ) -> Race:
@@ -62,7 +65,7 @@ def race(
     steps that the user's own loop would take. Of more than three cures the worst are dropped on the
     way (:func:`thalweg.diagnose.halving.rungs`), on seeds of their own; the two best are also tried
     together. Verdicts are only of arms that have spent as many gradient evaluations as the unchanged
-    run. Nothing of the user's is changed.
+    run. Nothing of the user's is changed: ``apply`` goes on with copies too.
 
     Args:
         source, task, checkpoint: as for :func:`thalweg.diagnose`.
@@ -74,6 +77,10 @@ def race(
         seeds: how many times each arm runs: data order, dropout and the noise of the cure differ.
         judged_by: ``train`` or ``test``; test where a cure is for held-out loss and there are data.
         folder: keeps each finished run of an arm; the same call goes on from there.
+        apply: a folder to make, if there is a winner: the training goes on with it for ``budget``
+            evaluations, from the user's own state and order of the data, and its weights are saved
+            there, in a run folder.
+        task_reference: ``file.py:callable`` of the Task, noted in that folder.
         progress: called with a phrase, the runs done and how many there will be at most.
         map: in place of the built-in one, to make runs of an arm beside each other: that of a pool
             of processes, which needs a task that can be pickled. Threads would share one random
@@ -84,6 +91,8 @@ def race(
         FolderError: a folder that holds another race, or cannot be written.
     """
     _check(budget, seeds, judged_by)
+    if apply is not None:
+        check_free(Path(apply))
     found = task_of(source, task=task, checkpoint=checkpoint)
     if not isinstance(found, Task):
         raise UsageError("a race needs the run's task: pass task= or --task")
@@ -103,7 +112,7 @@ def race(
     arms = arms_of(ended, judged_by)
     best = next((arm for arm in arms if arm.outcome == "helps"), None)
     base = ended[UNCHANGED].levels(judged_by)
-    return Race(
+    result = Race(
         arms,
         None if best is None else best.name,
         sentence(best, arms, base, length, judged_by),
@@ -113,6 +122,10 @@ def race(
         found.name,
         claim(arms, seeds, length),
     )
+    if apply is None or best is None:
+        return result
+    winning = replace(course.leg, cure=ended[best.name].cure)
+    return applied(result, winning, Path(apply), task_reference)
 
 
 def _check(budget: Any, seeds: Any, judged_by: Any) -> None:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from thalweg.estimate import Estimate
 
-__all__ = ["UNCHANGED", "Arm", "Race"]
+__all__ = ["UNCHANGED", "Applied", "Arm", "Race"]
 
 UNCHANGED = "unchanged"
 """Name of the arm that goes on as the user's run would."""
@@ -49,6 +50,30 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Applied:
+    """The winner of a race, gone on with and saved.
+
+    Attributes:
+        folder: a run folder; its last checkpoint holds what the training came to.
+        weights: the safetensors file in it.
+        cure: its name, and ``code`` the lines to paste.
+        steps, evaluations: that it went on for.
+        before, after: training loss and held-out loss (None without held-out data).
+        cost: gradient evaluations over the training data.
+    """
+
+    folder: Path
+    weights: Path
+    cure: str
+    code: str
+    steps: int
+    evaluations: float
+    before: tuple[float, float | None]
+    after: tuple[float, float | None]
+    cost: float
+
+
+@dataclass(frozen=True)
 class Race:
     """What :func:`thalweg.race` returns: the arms, best first, and what came out.
 
@@ -63,6 +88,7 @@ class Race:
         judged_by: ``train`` or ``test``: the loss that the gains are of.
         name: of the task.
         claim: what the intervals say, and what they do not.
+        applied: the winner gone on with and saved, where that was asked for and there was one.
     """
 
     arms: tuple[Arm, ...]
@@ -73,6 +99,7 @@ class Race:
     judged_by: str = "train"
     name: str = "task"
     claim: str = ""
+    applied: Applied | None = None
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; KeyError if there is none."""
@@ -102,6 +129,7 @@ class Race:
             "seeds": list(self.seeds),
             "cost": self.cost,
             "arms": [_plain_arm(arm) for arm in self.arms],
+            "applied": None if self.applied is None else _plain_applied(self.applied),
         }
 
 
@@ -126,5 +154,22 @@ def _plain_arm(arm: Arm) -> Mapping[str, Any]:
     }
 
 
-def _plain(value: float) -> float | None:
+def _plain_applied(applied: Applied) -> Mapping[str, Any]:
+    names = ("train", "test")
+    return {
+        "folder": str(applied.folder),
+        "weights": str(applied.weights),
+        "cure": applied.cure,
+        "code": applied.code,
+        "steps": applied.steps,
+        "evaluations": applied.evaluations,
+        "before": dict(zip(names, map(_plain, applied.before), strict=True)),
+        "after": dict(zip(names, map(_plain, applied.after), strict=True)),
+        "cost": applied.cost,
+    }
+
+
+def _plain(value: float | None) -> float | None:
+    if value is None:
+        return None
     return value if math.isfinite(value) else None

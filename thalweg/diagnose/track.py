@@ -18,7 +18,7 @@ from thalweg.run.fork import asks_for_closure
 from thalweg.run.training import Training
 from thalweg.task import Task
 
-__all__ = ["Leg", "Ran", "forked", "look", "run_leg"]
+__all__ = ["Leg", "Ran", "begun", "forked", "gone_on", "look", "run_leg"]
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,25 @@ class Leg:
 def run_leg(leg: Leg) -> Ran:
     """Make the run; the user's objects and the global random states are as before afterwards."""
     e = leg.examination or Examination.of(leg.task, budget=math.inf)
+    return gone_on(leg, begun(leg, e), e)
+
+
+def begun(leg: Leg, e: Examination) -> Training:
+    """The fork that the leg goes on from, with its cure."""
     training = forked(leg, e)
+    try:
+        _change(leg, training, e)
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        raise _unfit(leg, error) from error
+    return training
+
+
+def gone_on(leg: Leg, training: Training, e: Examination) -> Ran:
+    """Steps and looks to the leg's end."""
     before = training.random_state
     losses, tests = [leg.start[0]], [] if leg.start[1] is None else [leg.start[1]]
     looks = 0.0
     try:
-        _change(leg, training, e)
         for goal in leg.evaluations[1:]:
             if math.isfinite(losses[-1]) and _advance(training, goal, e):
                 loss, test, cost = look(training, e)

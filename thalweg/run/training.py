@@ -146,7 +146,7 @@ class Training:
 
     def advance(self, steps: int) -> bool:
         """Take ``steps`` steps; False as soon as a loss is not finite."""
-        with self._at_home():
+        with self.at_home():
             for _ in range(steps):
                 self._step(self._feed.next(self.batch_size, self._ended))
                 if not math.isfinite(self.losses[-1]):
@@ -155,14 +155,14 @@ class Training:
 
     def point(self) -> Tensor:
         """The trainable parameters as one flat point."""
-        with self._at_home():
+        with self.at_home():
             return torch.cat(
                 [p.detach().reshape(-1) for p in self.model.parameters() if p.requires_grad]
             )
 
     def place(self, point: Tensor) -> None:
         """Set the trainable parameters to a flat point."""
-        with self._at_home(), torch.no_grad():
+        with self.at_home(), torch.no_grad():
             begin = 0
             for p in self.model.parameters():
                 if p.requires_grad:
@@ -171,7 +171,7 @@ class Training:
 
     def state(self) -> State:
         """A copy of parameters and buffers."""
-        with self._at_home():
+        with self.at_home():
             return {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def value(self, objective: Supervised) -> float:
@@ -186,7 +186,7 @@ class Training:
         A loss that sums over a batch is taken for a batch of the training's size.
         """
         total, states = 0.0, None if self.answers is None else self.answers()
-        with self._at_home(), torch.no_grad(), random_state(0), evaluating(self.model):
+        with self.at_home(), torch.no_grad(), random_state(0), evaluating(self.model):
             answer = self._loss
             if states is not None:
                 answer = loss_of_states(self.model, states, self.task.loss, self._loss)
@@ -298,7 +298,7 @@ class Training:
         self.epoch_from = len(self.losses)
 
     @contextmanager
-    def _at_home(self) -> Iterator[None]:
+    def at_home(self) -> Iterator[None]:
         """The fork's own random state, and its own values of what is on loan."""
         if self._is_home:
             yield
