@@ -99,7 +99,7 @@ def ema(decay: float = 0.99) -> Cure:
 PREDICT = (
     "outputs = []\n"
     "model.eval()\n"
-    "for state in snapshots[-4:]:\n"
+    "for state in snapshots[-4:] or [copy.deepcopy(model.state_dict())]:\n"
     "    model.load_state_dict(state)\n"
     "    with torch.no_grad():\n"
     "        outputs.append(model(held_out[0]))\n"

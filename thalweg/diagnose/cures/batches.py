@@ -81,7 +81,7 @@ def without_replacement() -> Cure:
                 collate_fn=loader.collate_fn,
                 drop_last=loader.drop_last,
             )
-            training.task = replace(training.task, train=again)
+            training.go_on_with(again, None)
 
     return Cure(
         "without_replacement",
@@ -219,8 +219,7 @@ def _resample(training: Training, kept: list[int] | None, weights: Tensor | None
         dataset, collate = train, None
     if is_stack(dataset) and kept is not None:
         some = tree_map(lambda leaf: leaf[kept] if hasattr(leaf, "ndim") else leaf, dataset)
-        training.task = replace(training.task, train=some)
-        training.batch_size = None if training.batch_size is None else min(size, len(kept))
+        training.go_on_with(some, None if training.batch_size is None else min(size, len(kept)))
         return
     if is_stack(dataset):
         dataset = _Stack(Examples.of(dataset))
@@ -234,8 +233,7 @@ def _resample(training: Training, kept: list[int] | None, weights: Tensor | None
     if weights is not None:
         sampler = WeightedRandomSampler(weights.tolist(), len(weights))
     loader = DataLoader(dataset, size, shuffle=sampler is None, sampler=sampler, collate_fn=collate)
-    training.task = replace(training.task, train=loader, batch_size=None)
-    training.batch_size = None
+    training.go_on_with(loader, None)
 
 
 class _Stack(Dataset[Any]):

@@ -36,15 +36,15 @@ def learning_rate(factor: float) -> Cure:
     )
 
 
-DECADES = 3
-"""How far below and above the present rate a range test goes."""
+BELOW, DECADES = 2, 7
+"""Powers of ten from the present rate down to where a range test begins, and from there to its end."""
 
 
 def range_test(steps: int = 100) -> Cure:
-    """A third of the rate at which the loss is lowest while the rate is raised on a fork.
+    """A tenth of the rate at which the loss is lowest while the rate is raised on a fork.
 
-    Over ``steps`` steps from a thousandth of the rate to a thousand times it, or until the smoothed
-    loss is far above its lowest.
+    Over ``steps`` steps from a hundredth of the rate to 100 000 times it, or until the smoothed loss
+    is far above its lowest.
     """
     steps = whole("steps", steps, least=2)
 
@@ -53,7 +53,7 @@ def range_test(steps: int = 100) -> Cure:
         rates = [group["lr"] for group in fork.optimizer.param_groups]
         smooth, lowest, best = 0.0, math.inf, 1.0
         for step in range(steps):
-            factor = 10 ** (2 * DECADES * step / (steps - 1) - DECADES)
+            factor = 10 ** (DECADES * step / (steps - 1) - BELOW)
             for group, rate in zip(fork.optimizer.param_groups, rates, strict=True):
                 group["lr"] = factor * rate
             fork.advance(1)
@@ -65,11 +65,11 @@ def range_test(steps: int = 100) -> Cure:
         training.examples_seen += fork.examples_seen
         training.schedule = None
         for group, rate in zip(training.optimizer.param_groups, rates, strict=True):
-            group["lr"] = 0.3 * best * rate
+            group["lr"] = 0.1 * best * rate
 
     return Cure(
         f"range_test {steps}",
-        "Finds a rate where nobody knows one: rises on a copy until the loss does, and takes a third "
+        "Finds a rate where nobody knows one: rises on a copy until the loss does, and takes a tenth "
         "of the best.",
         "import copy\n"
         "import itertools\n"
@@ -78,7 +78,7 @@ def range_test(steps: int = 100) -> Cure:
         'losses, smooth, lowest, best = [], 0.0, float("inf"), 1.0\n'
         "batches = (batch for _ in itertools.count() for batch in loader)\n"
         f"for step, (inputs, targets) in zip(range({steps}), batches):\n"
-        f"    factor = 10 ** ({2 * DECADES} * step / {steps - 1} - {DECADES})\n"
+        f"    factor = 10 ** ({DECADES} * step / {steps - 1} - {BELOW})\n"
         "    for group, rate in zip(walker.param_groups, rates):\n"
         '        group["lr"] = factor * rate\n'
         "    walker.zero_grad()\n"
@@ -92,7 +92,7 @@ def range_test(steps: int = 100) -> Cure:
         "    if not smooth <= lowest + 3 * abs(losses[0]):\n"
         "        break\n"
         "for group, rate in zip(optimizer.param_groups, rates):\n"
-        '    group["lr"] = 0.3 * best * rate' + ENDS,
+        '    group["lr"] = 0.1 * best * rate' + ENDS,
         change,
         f"{steps} steps on a copy, counted as the arm's own.",
         "Smith, Cyclical learning rates for training neural networks, 2017",
