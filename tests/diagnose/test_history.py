@@ -103,6 +103,12 @@ def test_a_falling_history_is_healthy_and_says_what_it_rests_on() -> None:
     assert set(finding.relied_on) <= set(finding.evidence)
 
 
+def test_a_history_alone_is_never_sure_to_be_healthy() -> None:
+    slow = 3 - 1e-6 * np.arange(2000)  # at a rate a thousand times as large it would be 1
+    finding = judge(alone(slow))
+    assert finding.cause is Cause.HEALTHY and finding.confidence < 0.75
+
+
 def test_a_history_that_ends_in_nan_is_not_finite() -> None:
     assert judge(alone([1.0] * 30 + [math.nan] * 5)).cause is Cause.NOT_FINITE
     assert judge(alone([1.0] * 5 + [math.inf])).cause is Cause.NOT_FINITE

@@ -50,11 +50,11 @@ def best_fall(evidence: Evidence) -> Estimate:
 
 
 def pace(evidence: Evidence) -> Estimate:
-    """Fall of the unchanged run as a share of the best fall."""
+    """Fall of the unchanged run as a share of the best fall; NaN where it is the only one known."""
     best, own = best_fall(evidence), evidence.measured("unchanged_fall")
     if math.isinf(own.value):
         return Estimate(-math.inf)
-    if not best.value > 0:
+    if not best.value > 0 or not any(name in evidence for name in _OTHERS):
         return Estimate(math.nan, math.nan)
     return Estimate(own.value / best.value, own.error / best.value)
 
