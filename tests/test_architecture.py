@@ -44,6 +44,7 @@ IMPORT_THE_PUBLIC_NAMES = {"web", "cli"}
 """Parts that may write `import thalweg` as a user does."""
 
 SHOW_THEMSELVES = {
+    ("diagnose/escape_result.py", "show"),
     ("diagnose/finding.py", "show"),
     ("diagnose/race_result.py", "show"),
 }

@@ -19,6 +19,8 @@ if _typing.TYPE_CHECKING:
     from thalweg import clinic, measure, show, theory
     from thalweg.diagnose.cause import Cause
     from thalweg.diagnose.cures import Cure
+    from thalweg.diagnose.escape import escape
+    from thalweg.diagnose.escape_result import Escape
     from thalweg.diagnose.finding import Finding
     from thalweg.diagnose.live import live_rules
     from thalweg.diagnose.race import race
@@ -43,6 +45,7 @@ __all__ = [
     "Cause",
     "Cure",
     "Epochs",
+    "Escape",
     "Estimate",
     "Finding",
     "Plan",
@@ -55,6 +58,7 @@ __all__ = [
     "__version__",
     "clinic",
     "diagnose",
+    "escape",
     "landscapes",
     "live_rules",
     "measure",
@@ -71,6 +75,7 @@ _HOMES = {
     "Cause": "thalweg.diagnose.cause",
     "Cure": "thalweg.diagnose.cures",
     "Epochs": "thalweg.objective.epochs",
+    "Escape": "thalweg.diagnose.escape_result",
     "Estimate": "thalweg.estimate",
     "Finding": "thalweg.diagnose.finding",
     "Plan": "thalweg.run.plan",
@@ -80,6 +85,7 @@ _HOMES = {
     "Task": "thalweg.task",
     "ThalwegError": "thalweg.errors",
     "Trajectory": "thalweg.trajectory",
+    "escape": "thalweg.diagnose.escape",
     "live_rules": "thalweg.diagnose.live",
     "race": "thalweg.diagnose.race",
     "report": "thalweg.show.report",

@@ -22,8 +22,10 @@ import thalweg
 from thalweg.cli.cases import cases
 from thalweg.cli.connect import connect
 from thalweg.cli.critical import critical
+from thalweg.cli.cures import cures
 from thalweg.cli.demo import demo
 from thalweg.cli.diagnose import diagnose
+from thalweg.cli.escape import escape
 from thalweg.cli.figures import figures
 from thalweg.cli.flatness import flatness
 from thalweg.cli.guarantee import guarantee
@@ -44,6 +46,8 @@ COMMANDS = {
     "cases": cases,
     "connect": connect,
     "critical": critical,
+    "cures": cures,
+    "escape": escape,
     "figures": figures,
     "flatness": flatness,
     "guarantee": guarantee,

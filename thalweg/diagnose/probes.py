@@ -12,7 +12,7 @@ from thalweg.estimate import Estimate
 from thalweg.measure.descent import Descent, descend_from
 from thalweg.objective.placed import random_state
 
-__all__ = ["escape", "nudge"]
+__all__ = ["escape", "fresh_point", "nudge"]
 
 NUDGES = (0.01, 0.1)
 """Lengths of a nudge in units of the usual scale of a fresh weight, 1/√fan_in."""
@@ -72,7 +72,7 @@ def escape(e: Examination, *, budget: float, scale: float) -> None:
         if length < 1.0:
             begin = _pushed(e, length, 100 + trial)
         else:
-            begin = _fresh_point(e, length, 100 + trial)
+            begin = fresh_point(e, length, 100 + trial)
         found = descend_from(e.objective, begin, evaluations=FIRST)
         spent += found.loss.cost
         if _worth_more(found, start, scale) and spent + MORE <= room:
@@ -107,7 +107,7 @@ def _pushed(e: Examination, length: float, purpose: int) -> Tensor:
     return e.point + length * fan_in_scales(e.task.model) * noise.to(e.point.device)
 
 
-def _fresh_point(e: Examination, length: float, purpose: int) -> Tensor:
+def fresh_point(e: Examination, length: float, purpose: int) -> Tensor:
     """Newly drawn weights, as each module's ``reset_parameters`` draws them, times ``length``.
 
     Parameters of modules without it are moved by ``length`` times their usual size.

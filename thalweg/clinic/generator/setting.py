@@ -72,7 +72,7 @@ def draw_data(draw: Draw, *names: str) -> tuple[str, Split, Loss]:
     name = draw.one_of(*names)
     rows, noise = draw.integer(160, 400), draw.uniform(0.02, 0.15)
     if name == "digits":
-        return name, digits(draw.generator, rows), cross_entropy
+        return name, digits(draw.generator, min(rows, 300)), cross_entropy
     if name == "breast_cancer":
         return name, breast_cancer(draw.generator, min(rows, 400)), cross_entropy
     if name == "rings":
@@ -116,7 +116,7 @@ def draw_setting(
 
 
 def _network(draw: Draw, architecture: str, inputs: int, outputs: int) -> Build:
-    width, depth = draw.integer(8, 24), draw.integer(1, 2)
+    width, depth = draw.integer(8, 20), draw.integer(1, 2)
     activation = draw.one_of(nn.ReLU, nn.Tanh, nn.GELU)
     kind = draw.one_of(nn.RNN, nn.GRU, nn.LSTM)
     small = draw.integer(4, 6)

@@ -29,11 +29,14 @@ from thalweg.task import Task
 
 __all__ = ["Battery", "fresh", "push"]
 
-PASSES, STEPS = 30.0, (40, 500)
+PASSES, STEPS = 30.0, (40, 300)
 """Length of an experiment: so many passes over the data, within so many steps."""
 
 DIMENSIONS = 1200
 """Parameters up to which the whole Hessian is taken."""
+
+LEAST = 0.03
+"""The range of the objective is at least this share of the constant predictor's loss."""
 
 LOOKS = 16
 """Looks at the objective along a run."""
@@ -146,7 +149,7 @@ class Battery:
         ]
         lowest = min([self.start, self.descended, self.restarted, *lows])
         top = max(self.start, self.constant) if self.start < 3 * self.constant else self.constant
-        return max(top - lowest, 1e-12)
+        return max(top - lowest, LEAST * self.constant, 1e-12)
 
     @cached_property
     def descended(self) -> float:
