@@ -19,6 +19,10 @@ from thalweg.objective.supervised import Supervised
 __all__ = ["Bend", "Between", "bezier", "bezier_path", "interpolation"]
 
 
+ASIDE = 0.1
+"""So many steps aside of the line a curve begins, coordinate by coordinate."""
+
+
 @dataclass(frozen=True, eq=False)
 class Between:
     """The loss on a way between two points.
@@ -27,7 +31,7 @@ class Between:
         name: of the way.
         at: places t from 0 to 1, increasing.
         losses, test_losses: there; the latter empty without held-out data.
-        barrier: max over t of f(t) − ((1 − t) f(0) + t f(1)), at least 0.
+        barrier: max over t of f(t) − ((1 − t) f(0) + t f(1)), at least 0; 0 where it is rounding.
         barrier_at: the t of it.
         length: of the way, in units of the parameters.
     """
@@ -103,8 +107,10 @@ def interpolation(
     if test is not None and isinstance(objective, Supervised):
         other = objective.on(test)
         held_out = tuple(other.value(way.point(t)) for t in places)
-    value = max(0.0, fine.value) if math.isfinite(fine.value) else fine.value
-    error = math.hypot(fine.error, max(0.0, fine.value - max(0.0, coarse.value)))
+    none = math.isfinite(fine.value) and fine.value <= way.rises.rounding
+    value = 0.0 if none else fine.value
+    raised = max(0.0, fine.value - max(0.0, coarse.value))
+    error = math.hypot(fine.error, raised, way.missed())
     points = torch.stack([way.point(t).double() for t in torch.linspace(0, 1, 65).tolist()])
     return Between(
         name or ("straight line" if control is None else "Bézier curve"),
@@ -155,6 +161,24 @@ class _Way:
         self.highest = max(values, key=lambda t: values[t])
         return self.rises.single(above[self.highest])
 
+    def missed(self) -> float:
+        """How much higher a parabola through the highest place and its neighbours goes."""
+        places = sorted(self.seen)
+        at = places.index(self.highest)
+        if not 0 < at < len(places) - 1:
+            return 0.0
+        near = places[at - 1 : at + 2]
+        left, top, right = (
+            float(self.rises.whole(self.seen[t] - (1 - t) * self.seen[0.0] - t * self.seen[1.0]))
+            for t in near
+        )
+        before, after = near[1] - near[0], near[2] - near[1]
+        ahead, behind = (right - top) / after, (top - left) / before
+        bend = (ahead - behind) / (before + after)
+        slope = (behind * after + ahead * before) / (before + after)
+        excess = -(slope**2) / (4 * bend) if bend < 0 else 0.0
+        return excess if math.isfinite(excess) else 0.0
+
 
 def bezier(first: Tensor, control: Tensor, second: Tensor, t: float) -> Tensor:
     """φ(t) = (1−t)² a + 2t(1−t) c + t² b, shape ``(dim,)``."""
@@ -175,7 +199,8 @@ def bezier_path(
     """A quadratic Bézier curve between two points, trained so that the loss on it is low.
 
     Descends E f(φ(t)) over t uniform on [0, 1], in the control point c alone, whose gradient is
-    2t(1−t) ∇f(φ(t)). By Adam, from the middle of the line, with a rate that goes down to 0 as a
+    2t(1−t) ∇f(φ(t)). By Adam, from next to the middle of the line (which may be a
+    saddle between two ways around), with a rate that goes down to 0 as a
     cosine does. Each step draws one t (each in its own of as many parts of [0, 1] as there are steps
     in a round of 8) and, of a network, a mini-batch.
 
@@ -200,10 +225,11 @@ def bezier_path(
     if rate is None:
         apart = float((second - first).double().norm()) / math.sqrt(len(first))
         rate = 0.1 * apart or 1e-3
-    control = ((first + second) / 2).requires_grad_()
+    generator = torch.Generator().manual_seed(seed)
+    aside = torch.randn(len(first), generator=generator, dtype=torch.float64).to(first)
+    control = ((first + second) / 2 + ASIDE * rate * aside).requires_grad_()
     optimizer = torch.optim.Adam([control], lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = torch.Generator().manual_seed(seed)
     losses, cost = [], 0.0
     places: list[int] = []
     for step in range(steps):

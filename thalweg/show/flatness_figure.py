@@ -85,7 +85,7 @@ def _add(figure: go.Figure, profile: Profile, name: str, column: int, *, logarit
         y=values,
         name=title,
         mode="lines+markers",
-        line={"color": colour, "width": 2},
+        line={"color": colour, "width": 2, "dash": "dash" if name == "smoothed" else "solid"},
         marker={"size": 6},
         error_y={
             "type": "data",
