@@ -215,7 +215,7 @@ def _arm(name: str, code: str, rate: float, gain: Estimate, outcome: str, ends: 
         row = [2.3 * math.exp(-rate * t * (1 + 0.1 * seed)) + 0.004 * draw.gauss(0, 1) for t in at]
         rows.append(tuple(v if k < ends else math.nan for k, v in enumerate(row)))
     spread = (gain.value - 2 * gain.error, gain.value + 2 * gain.error)
-    return Arm(name, code, at, tuple(rows), (), gain, spread, outcome)
+    return Arm(name, code, at, tuple(rows), (), gain, spread, outcome, spread)
 
 
 def race() -> Race:
@@ -242,7 +242,7 @@ def race() -> Race:
         "gradient evaluations, on every one of 3 seeds.",
         (0, 1, 2),
         2860.0,
-        "digits, tiny start",
+        name="digits, tiny start",
     )
 
 

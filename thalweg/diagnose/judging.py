@@ -8,14 +8,11 @@ import torch
 from scipy.stats import t as student
 
 from thalweg.diagnose.cures import Cure
-from thalweg.diagnose.race_result import UNCHANGED, Arm
+from thalweg.diagnose.race_result import UNCHANGED, Arm, last_looks
 from thalweg.diagnose.track import Ran
 from thalweg.estimate import Estimate, number, rounded
 
-__all__ = ["LAST", "Ended", "arms_of", "claim", "going_on", "level", "ranked", "sentence"]
-
-LAST = 4
-"""Looks whose mean is the level at which an arm ends; half of its looks where it has fewer than 8."""
+__all__ = ["Ended", "arms_of", "claim", "going_on", "level", "ranked", "sentence"]
 
 CONFIDENCE = 0.95
 
@@ -45,9 +42,7 @@ class Ended:
 
 def level(run: Ran, judged_by: str) -> float:
     """Where a run ended: the mean of its last looks; NaN where it diverged."""
-    losses = run.test_losses if judged_by == "test" else run.losses
-    last = min(LAST, max(1, len(losses) // 2))
-    return math.fsum(losses[-last:]) / last if losses else math.nan
+    return last_looks(run.test_losses if judged_by == "test" else run.losses)
 
 
 def ranked(ended: Sequence[Ended], judged_by: str) -> list[Ended]:
@@ -183,9 +178,7 @@ def sentence(
 
 def _in_how_many(best: Arm, base: list[float], judged_by: str) -> str:
     rows = best.test_losses if judged_by == "test" else best.losses
-    better = sum(
-        start > math.fsum(row[-LAST:]) / LAST for start, row in zip(base, rows, strict=True)
-    )
+    better = sum(start > last_looks(row) for start, row in zip(base, rows, strict=True))
     every = "both" if len(base) == 2 else f"all {len(base)}"
     if best.spread[0] == best.spread[1]:
         return f"the same in {every}"

@@ -16,7 +16,7 @@ from thalweg.diagnose.cures import CATALOGUE, Cure, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.fingerprint import of_training
 from thalweg.diagnose.halving import MARKS, rungs
-from thalweg.diagnose.judging import LAST, Ended, arms_of, claim, going_on, ranked, sentence
+from thalweg.diagnose.judging import Ended, arms_of, claim, going_on, ranked, sentence
 from thalweg.diagnose.race_folder import RaceFolder
 from thalweg.diagnose.race_result import UNCHANGED, Arm, Race
 from thalweg.diagnose.source import task_of
@@ -28,7 +28,7 @@ from thalweg.measure.steps import largest_drop
 from thalweg.objective.random_state import RandomState
 from thalweg.task import Task
 
-__all__ = ["LAST", "Arm", "Race", "race"]
+__all__ = ["Arm", "Race", "race"]
 
 PASSES = 20
 """Gradient evaluations of an arm, unless that is fewer or more steps than STEPS."""

@@ -8,10 +8,13 @@ from typing import Any
 
 from thalweg.estimate import Estimate
 
-__all__ = ["UNCHANGED", "Applied", "Arm", "Race"]
+__all__ = ["LAST", "UNCHANGED", "Applied", "Arm", "Race", "last_looks"]
 
 UNCHANGED = "unchanged"
 """Name of the arm that goes on as the user's run would."""
+
+LAST = 4
+"""Looks whose mean is the level at which an arm ends; half of its looks where it has fewer than 8."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,18 @@ class Arm:
     interval: tuple[float, float] = (math.nan, math.nan)
     seeds_needed: int | None = None
     seeds: tuple[int, ...] = ()
+
+    def level(self, judged_by: str = "train") -> float:
+        """Where it ended: the mean of its last looks over the seeds; NaN where it was not looked at."""
+        rows = self.test_losses if judged_by == "test" else self.losses
+        ends = [last_looks(row) for row in rows if row]
+        return math.fsum(ends) / len(ends) if ends else math.nan
+
+
+def last_looks(losses: tuple[float, ...]) -> float:
+    """The level at which a run ended: the mean of its last LAST looks, or the last half of fewer."""
+    last = min(LAST, max(1, len(losses) // 2))
+    return math.fsum(losses[-last:]) / last if losses else math.nan
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is said about a Finding or a Race, as plain pieces that every medium renders its own way."""
+"""What is said about a Finding, as plain pieces that every medium renders its own way."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,6 @@ from dataclasses import dataclass, replace
 
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.race import LAST, Arm, Race
-from thalweg.diagnose.race_result import UNCHANGED
-from thalweg.estimate import number
 from thalweg.show.vitals import THRESHOLDS, Reading, Vital, in_order, read, vital
 from thalweg.show.wording import (
     cause_label,
@@ -16,7 +13,6 @@ from thalweg.show.wording import (
     clean,
     confidence_text,
     cost_text,
-    outcome_tone,
     shown,
 )
 
@@ -30,11 +26,9 @@ __all__ = [
     "Row",
     "Table",
     "Verdict",
-    "arm_rows",
     "beside",
     "evidence_tables",
     "finding_blocks",
-    "race_blocks",
     "reading_text",
     "what_would_decide",
 ]
@@ -144,15 +138,6 @@ def evidence_tables(finding: Finding, thresholds: Mapping[str, float] = THRESHOL
     return tables
 
 
-def arm_rows(race: Race) -> list[Row]:
-    """The arms: name, final loss, gain, its error, range over the seeds, outcome."""
-    rows = []
-    for arm in race.arms:
-        cells = (clean(arm.name), _ended(arm, race.judged_by), *_gained(arm, len(race.seeds)))
-        rows.append(Row(cells, tone=outcome_tone(arm.outcome), marked=arm.name == race.winner))
-    return rows
-
-
 def beside(finding: Finding) -> str:
     """What stands beside the verdict: how sure it is; where it is none, the two likeliest causes."""
     words = confidence_text(finding.confidence, finding.cause)
@@ -210,26 +195,6 @@ def finding_blocks(finding: Finding, thresholds: Mapping[str, float] = THRESHOLD
     return [*blocks, Item("-", "", cost_text(finding.cost))]
 
 
-def race_blocks(race: Race) -> list[Block]:
-    """Everything there is to say about a race, in the order to say it."""
-    won = race.winner is not None
-    word = clean(race.winner) if race.winner is not None else "none"
-    blocks: list[Block] = [
-        Verdict("Winner", word, "", "good" if won else "calm", clean(race.name)),
-        Prose(clean(race.sentence)),
-    ]
-    if race.arms:
-        seeds = "1 seed" if len(race.seeds) == 1 else f"{len(race.seeds)} seeds"
-        of = "held-out loss" if race.judged_by == "test" else "final loss"
-        columns = ("arm", of, "lower by", "error", "over the seeds", "outcome")
-        blocks.append(Heading("Arms", f"best first; {seeds}; * the winner"))
-        blocks.append(Grid(columns, "lrrlll", tuple(arm_rows(race))))
-    winning = next((arm for arm in race.arms if arm.name == race.winner and arm.code), None)
-    if winning is not None:
-        blocks += [Heading("To paste"), Code(clean(winning.code))]
-    return [*blocks, Prose(cost_text(race.cost), quiet=True)]
-
-
 def _evidence_blocks(finding: Finding, thresholds: Mapping[str, float]) -> Sequence[Block]:
     tables = evidence_tables(finding, thresholds)
     if not tables:
@@ -247,33 +212,3 @@ def _evidence_blocks(finding: Finding, thresholds: Mapping[str, float]) -> Seque
 
 def _with_unit(error: str, unit: str) -> str:
     return f"± {error} {unit}".strip() if error else unit
-
-
-def _gained(arm: Arm, seeds: int) -> tuple[str, str, str, str]:
-    """Gain, its error, its range over the seeds, and the outcome."""
-    if arm.name == UNCHANGED:
-        return "", "", "", "-"
-    low, high = arm.spread
-    if not math.isfinite(arm.gain.value):
-        return "not finite", "", "", clean(arm.outcome)
-    value, error, _ = shown(arm.gain)
-    if seeds < 2:
-        return number(arm.gain.value), "", "one seed", clean(arm.outcome)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        over = ""
-    elif low == high:
-        over = f"same in {'both' if seeds == 2 else f'all {seeds}'} seeds"
-    else:
-        ends = number(low, 3), number(high, 3)
-        over = f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else f"about {ends[0]} in all"
-    return value, _with_unit(error, ""), over, clean(arm.outcome)
-
-
-def _ended(arm: Arm, judged_by: str) -> str:
-    """The level at which the arm ended, a mean over the seeds, of the loss that is judged."""
-    rows = arm.test_losses if judged_by == "test" else arm.losses
-    finals = [math.fsum(row[-LAST:]) / len(row[-LAST:]) for row in rows if row]
-    if not finals:
-        return "not measured"
-    mean = math.fsum(finals) / len(finals)
-    return number(mean) if math.isfinite(mean) else "not finite"

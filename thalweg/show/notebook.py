@@ -8,8 +8,9 @@ from markupsafe import Markup, escape
 
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
-from thalweg.show.content import arm_rows, beside, evidence_tables, what_would_decide
+from thalweg.show.content import beside, evidence_tables, what_would_decide
 from thalweg.show.gauge import COLOURS, gauges
+from thalweg.show.race_content import arm_columns, arm_rows, race_notes
 from thalweg.show.sketch import sketch
 from thalweg.show.wording import (
     cause_label,
@@ -75,7 +76,9 @@ def notebook_race(race: Race) -> str:
         .render(
             race=race,
             winner=winner,
+            columns=arm_columns(race),
             arms=arm_rows(race),
+            notes=race_notes(race),
             colours=COLOURS,
             cost=cost_text(race.cost),
         )

@@ -8,11 +8,12 @@ from markupsafe import Markup
 
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
-from thalweg.show.content import arm_rows, beside, evidence_tables, what_would_decide
+from thalweg.show.content import beside, evidence_tables, what_would_decide
 from thalweg.show.gauge import gauges
 from thalweg.show.notebook import environment, notebook_finding, notebook_race
 from thalweg.show.offline import asset, figures_json, packed_plotly, policy, versions, write_page
 from thalweg.show.panels import finding_sections, race_panels
+from thalweg.show.race_content import arm_columns, arm_rows, before_and_after, race_notes
 from thalweg.show.sketch import sketch
 from thalweg.show.vitals import THRESHOLDS, vital
 from thalweg.show.wording import (
@@ -86,8 +87,10 @@ def report_html(
             ],
             gauges=gauges(finding, thresholds),
             race=race,
-            judged="held-out loss" if race and race.judged_by == "test" else "final loss",
+            columns=() if race is None else arm_columns(race),
             arms=[] if race is None else arm_rows(race),
+            compared=((), []) if race is None else before_and_after(race),
+            race_notes=[] if race is None else race_notes(race),
             race_cost="" if race is None else cost_text(race.cost),
             panels={"race": raced, "sections": sections},
             evidence=evidence_tables(finding, thresholds),

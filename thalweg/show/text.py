@@ -21,8 +21,8 @@ from thalweg.show.content import (
     Prose,
     Verdict,
     finding_blocks,
-    race_blocks,
 )
+from thalweg.show.race_content import race_blocks
 from thalweg.show.vitals import THRESHOLDS
 from thalweg.show.wording import clean
 
