@@ -532,3 +532,14 @@ def test_the_evidence_for_scaling_inputs_and_for_normalisation() -> None:
         model[0].bias[[2, 5]] = -100.0
     dead = replace(momentum(), model=model, optimizer=torch.optim.SGD(model.parameters(), 0.1))
     assert "25% are dead" in cures.batch_normalisation().evidence(dead)  # type: ignore[misc]
+
+
+def test_a_saddle_whose_slope_has_no_part_in_the_way_out_is_left_along_it() -> None:
+    objective = tw.landscapes.from_formula("x**2 + z**2 - y**2 + y**4")
+    point = torch.tensor([0.3, 0.0, 0.1], dtype=torch.float64)
+    step, _ = newton_step(objective, point, saddle_free=True)
+    torch.testing.assert_close(point + step, torch.zeros(3, dtype=torch.float64))
+    level = tw.landscapes.from_formula("1 + x**2 + z**2 - y**2 + y**4")
+    out, fall = newton_step(level, torch.zeros(3, dtype=torch.float64), saddle_free=True)
+    assert abs(float(out[1])) == pytest.approx(0.5**0.5, rel=0.3)  # the minima beside it
+    assert fall.value == pytest.approx(0.25, rel=0.2)

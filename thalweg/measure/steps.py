@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import LOSS_COST, Curve, Estimate
-from thalweg.measure.curvature import Lanczos
+from thalweg.measure.curvature import Lanczos, extreme_eigenvalues
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator, value_and_gradient
 from thalweg.objective.supervised import Supervised
@@ -30,6 +30,9 @@ LENGTHS = (0.01, 0.1, 0.3, 1.0)
 
 FURTHER = (10.0, 100.0)
 """Along negative curvature, where the step of the model only doubles the distance from a saddle."""
+
+SHARES = (1e-4, 1e-2, 0.1, 1.0)
+"""Of the loss, that negative curvature alone would take away: the steps tried along it."""
 
 
 @dataclass(frozen=True)
@@ -181,25 +184,35 @@ def newton_step(
     """A Newton step in the Krylov space of the gradient, as long as a line search finds best.
 
     By conjugate gradients, and with ``saddle_free`` by \\|H\\|: see :func:`krylov_step`. Of the lengths
-    1/100 to 1, and with ``saddle_free`` to 100, that of the lowest loss is taken.
+    1/100 to 1, and with ``saddle_free`` to 100, that of the lowest loss is taken. Where no length
+    lowers the loss, ``saddle_free`` goes along the most negative curvature that a Krylov space of a
+    random start shows: at a saddle the slope may have no part in the way out.
 
     Source: Martens, Deep learning via Hessian-free optimization, 2010.
 
     Returns:
         The step to be *added*, shape ``(dim,)``, nought where no length lowers the loss, and the fall
-        of the loss. Cost: 2 + 2 ``products`` gradient evaluations and a loss for every length.
+        of the loss. Cost: 2 + 2 ``products`` gradient evaluations and a loss for every length; twice
+        that at a saddle.
     """
     start, slope = value_and_gradient(objective, point)
     hessian = Hessian(objective, point)
     back, promised = krylov_step(hessian, slope, products=products, saddle_free=saddle_free)
-    lengths = LENGTHS + (FURTHER if saddle_free else ())
     if not math.isfinite(promised.value):
         return torch.zeros_like(point), Estimate(math.nan, math.nan, "loss", 1 + hessian.cost)
-    taken = largest_drop(objective, point, -back, scales=lengths, start=float(start))
-    drop = taken.drop
-    return -taken.step * back, Estimate(
-        drop.value, drop.error, "loss", 1 + hessian.cost + drop.cost
-    )
+    lengths = LENGTHS + (FURTHER if saddle_free else ())
+    found = largest_drop(objective, point, -back, scales=lengths, start=float(start))
+    step, cost = -found.step * back, 1 + found.drop.cost
+    if saddle_free and not found.step:
+        low = extreme_eigenvalues(hessian, point, top=0, budget=products, rtol=0.05)
+        bottom, vector = low.bottom[0].value, low.bottom_vector
+        if bottom < 0:
+            reach = [math.sqrt(2 * abs(float(start)) * f / -bottom) for f in SHARES]
+            found = largest_drop(
+                objective, point, vector, scales=reach, both=True, start=float(start)
+            )
+            step, cost = found.step * vector, cost + found.drop.cost
+    return step, Estimate(found.drop.value, found.drop.error, "loss", cost + hessian.cost)
 
 
 def _or_inf(value: float) -> float:

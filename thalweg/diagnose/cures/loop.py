@@ -57,6 +57,6 @@ def _parts(code: str) -> tuple[dict[str, str], int]:
             place = MARKS[mark]
             number = re.search(r"of the next (\d+)", line)
             limit = int(number[1]) if number else limit
-        else:
+        elif not line.startswith("# and leave out"):
             parts[place].append(line)
     return {name: "\n".join(lines) for name, lines in parts.items()}, limit
