@@ -34,6 +34,8 @@ class Look(NamedTuple):
 class Looks:
     """Looks at pairs of consecutive updates of an optimizer, by a hook after its step.
 
+    By then gradients are unscaled, by a GradScaler or, in place, by the fused optimizer it left that to.
+
     One pair compares the gradients (their product estimates ‖∇f‖²), the next the weights (what an
     update adds), so that one copy of the parameters is kept at most.
 
@@ -155,7 +157,7 @@ class Looks:
                 # A line search asks for gradients at other points than the one it began at.
                 searches = isinstance(self._optimizer, torch.optim.LBFGS)
                 if self._sketched and self.sketching is not None and not searches:
-                    self.sketching.gradient(step, self._scale())
+                    self.sketching.gradient(step)
             self._open, self._sketched = "", False
         else:
             self.check_shapes()
@@ -184,9 +186,6 @@ class Looks:
                     held.zero_()
                 else:
                     held.copy_(parameter.grad)
-            scale = self._scale()
-            if scale is not None:
-                torch._foreach_div_(self._held, scale)  # pyright: ignore[reportPrivateImportUsage]
         self._asks = self._pairs < ASKED or self._pairs % ASKED == 0
         self._pairs += 1
         if self._asks:
@@ -197,9 +196,7 @@ class Looks:
         seen = [g.coalesce().values() if g.is_sparse else g for g in gradients if g is not None]
         if not seen:
             return {}, gradients
-        norm = torch.linalg.vector_norm(_norms(seen))
-        scale = self._scale()
-        return {"gradient_norm": norm if scale is None else norm / scale}, gradients
+        return {"gradient_norm": torch.linalg.vector_norm(_norms(seen))}, gradients
 
     def _gradient_product(
         self, gradients: Sequence[Tensor | None], numbers: Mapping[str, Number]
@@ -215,9 +212,7 @@ class Looks:
         if not pairs:
             return {}
         products = [torch.dot(h.flatten(), g.flatten()).float() for h, g in pairs]
-        product = torch.stack([p.to(products[0]) for p in products]).sum()
-        scale = self._scale()
-        return {"gradient_product": product if scale is None else product / scale}
+        return {"gradient_product": torch.stack([p.to(products[0]) for p in products]).sum()}
 
     def _weight_norms(self, numbers: dict[str, Number]) -> Tensor:
         weights = [p.detach() for p in self._parameters]
@@ -225,10 +220,6 @@ class Looks:
         norms = _norms([*self._held, *weights]).view(2, -1)
         numbers["update_norm"], numbers["parameter_norm"] = torch.linalg.vector_norm(norms, dim=1)
         return norms
-
-    def _scale(self) -> Tensor | None:
-        """What a GradScaler has left to a fused optimizer to divide by."""
-        return getattr(self._optimizer, "grad_scale", None)
 
 
 def numbers_of(looks: Sequence[Look], of: Looks) -> list[tuple[int, dict[str, float]]]:

@@ -82,15 +82,13 @@ class Sketching:
             math.inf if self._epoch is None else self._epoch * (step // self._epoch + 1)
         )
 
-    def gradient(self, step: int, scale: Tensor | None) -> None:
+    def gradient(self, step: int) -> None:
         """End the row: the gradients as they are now, which the update of that step has used."""
         row = len(self._steps) - 1
         parts = [
             torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for p in self._parameters
         ]
         self.sketch.sketch(parts, out=self._gradients[row])
-        if scale is not None:
-            self._gradients[row] /= scale
         self._met_at[row] = step
         self._meets = False
 
