@@ -2,7 +2,7 @@
 
 Thousands of random functions of one and two variables with random noise, learning rates, domains and
 targets. Where the constants c, C, L and V are proved, they are held against random points, and each of
-the bounds (1), (3), (6) and (7), none of which allows for chance, against trials of plain NumPy from the
+the bounds (1) to (7), none of which allows for chance, against trials of plain NumPy from the
 farthest corner of the domain. A trial that leaves the domain is stopped, as in the proofs.
 """
 
@@ -151,8 +151,44 @@ def constants(one: Subject, known: Constants, rng: np.random.Generator) -> list[
     ]
 
 
+@dataclass(frozen=True)
+class Descended:
+    """Trials of y ← x − η∇f(x), x = y − ηω, each stopped where it leaves the domain."""
+
+    squares: Array
+    largest: Array
+    inside: Array
+    farther: float
+
+    @classmethod
+    def of(
+        cls, one: Subject, target: Array, start: Array, steps: int, rng: np.random.Generator
+    ) -> "Descended":
+        """So many steps of all trials from one point."""
+        low, high = np.array(one.domain.sides).T
+        y = np.tile(start, (TRIALS, 1))
+        inside = np.ones(TRIALS, dtype=bool)
+        largest = ((y - target) ** 2).sum(-1)
+        farther = -math.inf
+        for _ in range(steps):
+            x = y - one.rate * draws(one.noise, y.shape, rng)
+            way = np.linalg.norm(x - target, axis=-1) - np.linalg.norm(y - target, axis=-1)
+            farther = max(farther, float(way.max()))
+            landed = x - one.rate * one.gradient(x)
+            y = np.where(inside[:, None], landed, y)
+            largest = np.maximum(largest, ((y - target) ** 2).sum(-1))
+            inside &= ((y >= low) & (y <= high)).all(-1)
+        return cls(((y - target) ** 2).sum(-1), largest, inside, farther)
+
+
+def mean(name: str, bound: float, values: Array) -> Held:
+    """The mean over the trials beside its bound."""
+    values = np.asarray(values, dtype=float)
+    return Held(name, bound, float(values.mean()), float(values.std() / math.sqrt(TRIALS)))
+
+
 def trials(one: Subject, known: Constants, rng: np.random.Generator) -> list[Held]:
-    """The bounds against y ← x − η∇f(x), x = y − ηω, from the farthest corner."""
+    """The bounds against trials from the farthest corner; (4) from the target."""
     eta, dim = one.rate, one.domain.dim
     low, high = np.array(one.domain.sides).T
     target = np.array(known.target)
@@ -175,33 +211,30 @@ def trials(one: Subject, known: Constants, rng: np.random.Generator) -> list[Hel
     if not escape.factor < 1:
         return []
     steps = int(rng.integers(1, LONGEST))
-    y = np.tile(corner, (TRIALS, 1))
-    inside = np.ones(TRIALS, dtype=bool)
-    largest = np.full(TRIALS, start**2)
-    for _ in range(steps):
-        x = y - eta * draws(one.noise, y.shape, rng)
-        landed = x - eta * one.gradient(x)
-        y = np.where(inside[:, None], landed, y)
-        largest = np.maximum(largest, ((y - target) ** 2).sum(-1))
-        inside &= ((y >= low) & (y <= high)).all(-1)
-    squares = np.where(inside, ((y - target) ** 2).sum(-1), 0.0)
+    seen = Descended.of(one, target, corner, steps, rng)
+    squares = np.where(seen.inside, seen.squares, 0.0)
     level = 2 * (start**2 + escape.stationary)
-
-    def mean(name: str, bound: float, values: Array) -> Held:
-        values = np.asarray(values, dtype=float)
-        return Held(name, bound, float(values.mean()), float(values.std() / math.sqrt(TRIALS)))
-
     found = [
         mean("(6)", escape.expected_square(steps, start), squares),
-        mean("(7)", escape.leaving(steps, start, math.sqrt(level)), largest >= level),
+        mean("(7)", escape.leaving(steps, start, math.sqrt(level)), seen.largest >= level),
     ]
     if known.closed:
-        found.append(Held("no step leaves", 0.0, float((~inside).mean())))
+        found.append(Held("no step leaves", 0.0, float((~seen.inside).mean())))
     if convex.rate > 0:
-        found.append(mean("(1)", convex.expected_square(steps, start), squares))
+        expected = convex.expected_square(steps, start)
+        found.append(mean("(1)", expected, squares))
+        tail = convex.tail(steps, start, 1.2 * expected)
+        found.append(mean("(2)", tail, squares >= 1.2 * expected))
         if math.isfinite(convex.radius):
             edge = convex.quantile(steps, start, 0.05)
-            found.append(mean("(3), p = 0.05", 0.05, inside & (squares > edge)))
+            found.append(mean("(3), p = 0.05", 0.05, squares > edge))
+            found.append(Held("(5)", convex.point_distance(0.0), seen.farther))
+            ball = float(np.minimum(high - target, target - low).min()) - eta * convex.radius
+            if ball > 0 and convex.stays(steps, 0.0, 0.05, ball):
+                near = Descended.of(one, target, target, steps, rng)
+                window = convex.quantile(0, 0.0, 0.05, window=steps)
+                left = ~near.inside | (near.largest > window + ROUNDING)
+                found.append(mean("(4), p = 0.05", 0.05, left))
     return found
 
 
