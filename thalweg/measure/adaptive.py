@@ -39,6 +39,9 @@ WIDE = 3.0
 BEYOND = 1.3
 """The largest error of all places over the largest of those that were looked at."""
 
+ROUNDING = 1e-9
+"""Differences of a smaller share of the values are none."""
+
 Evaluate = Callable[[np.ndarray], np.ndarray]
 
 
@@ -131,7 +134,7 @@ def fill(
             count = max(FEWEST, int(GROWTH * grid.seen.sum()))
             chosen = grid.worst(rest, unsure, count)
             off = grid.errors(rest[chosen], told[chosen])
-            trust.append(off / np.maximum(unsure[chosen], 1e-300))
+            trust.append(_against(off, unsure[chosen]))
             continue
         chosen = grid.worst(rest, unsure, CHECKS // 2)
         others = np.setdiff1d(np.arange(len(rest)), chosen)
@@ -139,11 +142,11 @@ def fill(
         held = np.concatenate([chosen, drawn])
         before = grid.used.copy()
         off = grid.errors(rest[held], told[held])
-        trust.append(off / np.maximum(unsure[held], 1e-300))
+        trust.append(_against(off, unsure[held]))
         wide = max(wide, BEYOND * float(trust[-1].max()))
         left = np.setdiff1d(np.arange(len(rest)), held)
         bound = wide * float(unsure[left].max(initial=0.0))
-        if math.isfinite(bound) and bound <= tolerance * grid.range:
+        if bound <= most:
             checked = grid.used & ~before
             grid.used = before
             return grid.filled(spline, bound, float(off.max()), tolerance, checked)
@@ -166,9 +169,15 @@ def carried(first: Filled, values: np.ndarray) -> Filled:
     before = grid.used.copy()
     off = grid.errors(held, told)
     checked, grid.used = grid.used & ~before, before
-    wide = max(WIDE, BEYOND * float((off / np.maximum(unsure, 1e-300)).max()))
+    wide = max(WIDE, BEYOND * float(_against(off, unsure).max()))
     bound = wide * float(grid.told(spline, rest)[1].max())
     return grid.filled(spline, bound, float(off.max()), first.tolerance, checked)
+
+
+def _against(off: np.ndarray, unsure: np.ndarray) -> np.ndarray:
+    """Errors in units of what was expected; 0 where nothing was told at all."""
+    known = np.isfinite(unsure)
+    return np.where(known, off / np.where(known, np.maximum(unsure, 1e-300), 1.0), 0.0)
 
 
 class _Grid:
@@ -209,6 +218,12 @@ class _Grid:
         """From the lowest to the highest finite value seen, as shown."""
         finite = self.shown[self.seen & np.isfinite(self.shown)]
         return float(np.ptp(finite)) if len(finite) else 0.0
+
+    @property
+    def rounding(self) -> float:
+        """Below which differences mean nothing."""
+        finite = np.abs(self.shown[self.used])
+        return ROUNDING * float(finite.max()) if len(finite) else 0.0
 
     def first(self) -> np.ndarray:
         """Chebyshev's extreme places, each moved to the nearest of the grid."""

@@ -39,7 +39,8 @@ class Spline:
         system[:n, n:], system[n:, :n] = trend, trend.T
         self._inverse = np.linalg.inv(system)
         self._inverse = (self._inverse + self._inverse.T) / 2
-        self._weights = self._inverse[:, :n] @ values
+        self._middle = float(values.mean())  # nothing is lost to rounding on level ground
+        self._weights = self._inverse[:, :n] @ (values - self._middle)
         diagonal = np.maximum(np.abs(np.diag(self._inverse)[:n]), np.finfo(float).tiny)
         self.left_out = self._weights[:n] / diagonal
         """Errors of the spline through all other values, at each; shape ``(n,)``."""
@@ -60,7 +61,7 @@ class Spline:
         variance = np.maximum(variance, 1e-2 * (first / 2) ** self.power)  # what rounding took away
         nearby = self._standard.reshape(-1)[nearest].reshape(len(places), -1) ** 2
         rough = (nearby.sum(axis=1) + np.mean(self._standard**2)) / (nearby.shape[1] + 1)
-        return cross @ self._weights, np.sqrt(variance * rough)
+        return self._middle + cross @ self._weights, np.sqrt(variance * rough)
 
     @cached_property
     def _tree(self) -> KDTree:

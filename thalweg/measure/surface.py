@@ -14,6 +14,7 @@ from thalweg.errors import UsageError
 from thalweg.estimate import LOSS_COST, Estimate, number
 from thalweg.measure.adaptive import Filled, carried, fill
 from thalweg.measure.directions import Flat
+from thalweg.measure.passes import Spot, spots
 from thalweg.measure.points_kept import PointsKept
 from thalweg.measure.readings import Readings
 from thalweg.objective.base import Objective
@@ -22,6 +23,9 @@ __all__ = ["LARGEST", "Surface", "Walk", "surface"]
 
 LARGEST = 1001
 """Coordinates along an axis at most."""
+
+LEAST = 2e-3
+"""Share of the range by which a critical point must stand out, whatever the error."""
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -88,9 +92,24 @@ class Surface:
         values = np.where(np.isfinite(self.values), self.values, np.inf)
         if not np.isfinite(values).any():
             return (math.nan,) * self.values.ndim
-        place = np.unravel_index(int(values.argmin()), values.shape)
+        return self.at(tuple(map(int, np.unravel_index(int(values.argmin()), values.shape))))
+
+    def at(self, index: tuple[int, ...]) -> tuple[float, ...]:
+        """Coordinates of a place of the grid: along the first axis, then along the second."""
         lines = (self.x,) if self.y is None else (self.x, self.y)
-        return tuple(float(line[k]) for line, k in zip(lines, reversed(place)))
+        return tuple(float(line[k]) for line, k in zip(lines, reversed(index)))
+
+    @property
+    def critical(self) -> tuple[Spot, ...]:
+        """Critical points within the plane that stand out by more than the error bound.
+
+        The passes, minima and maxima of what is shown; of a line none are told.
+        """
+        if self.y is None:
+            return ()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            heights = np.log(self.values) if self.logarithm else self.values
+        return tuple(spots(heights, max(self.loss.bound, LEAST * self.loss.range)))
 
     @property
     def largest_error(self) -> Estimate:
@@ -101,7 +120,7 @@ class Surface:
         """What was spent on it and how far off a value may be."""
         f = self.loss
         what = "its logarithm" if self.logarithm else "the loss"
-        if f.bound == 0:
+        if f.seen.all():
             every = f"All {f.seen.size} values were evaluated"
             return f"{every}: the surface is too rough to save any." if f.rough else f"{every}."
         return (
@@ -127,6 +146,14 @@ class Surface:
             "beside": {name: _filled(filled) for name, filled in self.beside.items()},
             "centre": _plain(self.centre),
             "lowest": _plain(np.array(self.lowest)),
+            "critical": [
+                {
+                    "kind": spot.kind,
+                    "at": [_plain(x) for x in self.at(spot.index)],
+                    "prominence": _plain(spot.prominence),
+                }
+                for spot in self.critical
+            ],
             "walk": None
             if walk is None
             else {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -93,20 +94,7 @@ class Examples:
                 + " and ".join(map(str, lengths))
             )
 
-        def rows(leaf: Any, indices: Sequence[int] | slice) -> Any:
-            if isinstance(leaf, np.ndarray):
-                return leaf[indices].copy()
-            if not isinstance(leaf, Tensor):
-                return leaf
-            # A copy, as a model may write to its inputs; picked rows are one already.
-            return leaf[indices].clone() if isinstance(indices, slice) else leaf[indices]
-
-        def fetch(indices: Sequence[int] | slice) -> Any:
-            if not isinstance(indices, slice):
-                indices = torch.as_tensor(indices, dtype=torch.long)  # pyright: ignore[reportAssignmentType]
-            return tree_map(lambda leaf: rows(leaf, indices), data)
-
-        return cls(lengths[0], lengths[0], fetch, data)
+        return cls(lengths[0], lengths[0], partial(_fetch, data), data)
 
     @classmethod
     def _of_dataset(
@@ -199,6 +187,22 @@ class Examples:
                 end = self.length
             yield self.fetch(slice(begin, end)), end - begin
             begin = end
+
+
+def _fetch(data: Any, indices: Sequence[int] | slice) -> Any:
+    """Rows of tensors; not a closure, so that examples can be sent to another process."""
+    if not isinstance(indices, slice):
+        indices = torch.as_tensor(indices, dtype=torch.long)  # pyright: ignore[reportAssignmentType]
+    return tree_map(lambda leaf: _rows(leaf, indices), data)
+
+
+def _rows(leaf: Any, indices: Sequence[int] | slice) -> Any:
+    if isinstance(leaf, np.ndarray):
+        return leaf[indices].copy()
+    if not isinstance(leaf, Tensor):
+        return leaf
+    # A copy, as a model may write to its inputs; picked rows are one already.
+    return leaf[indices].clone() if isinstance(indices, slice) else leaf[indices]
 
 
 def batch_length(batch: Any) -> int:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from scipy.interpolate import RegularGridInterpolator
 
 from thalweg.errors import UsageError
 from thalweg.measure.surface import Surface
@@ -16,6 +18,9 @@ __all__ = ["CAMERA", "surface_line", "surface_map", "surface_view"]
 
 CAMERA = (1.35, -1.55, 1.05)
 """From where every surface is looked at, so that two can be compared."""
+
+FARTHER = 1.25
+"""Times as far where several stand side by side."""
 
 GROUND = [
     [0.0, "#123f4d"],
@@ -28,6 +33,9 @@ GROUND = [
 """Low ground is deep, high ground sandy."""
 
 TRACK = "#a8324a"
+SYMBOLS = {"minimum": "triangle-down", "saddle": "x", "maximum": "triangle-up"}
+BETWEEN = 8
+"""Places on each leg of a path, so that it follows the ground."""
 LEVELS = 16
 
 
@@ -66,9 +74,9 @@ def surface_map(found: Surface, *, quantity: str = "loss") -> go.Figure:
             z=_gaps(heights),
             customdata=_gaps(_values(found, quantity)),
             colorscale=GROUND,
-            ncontours=LEVELS,
-            line={"width": 0.7, "color": "rgba(20,40,48,.45)"},
-            contours={"coloring": "heatmap"},
+            autocontour=False,
+            line={"width": 0.7, "color": "rgba(20,40,48,.5)"},
+            contours={"coloring": "heatmap", **_levels(heights)},
             colorbar={"title": {"text": quantity}, "thickness": 12, "outlinewidth": 0, **ticks},
             hovertemplate="%{x:.3g}, %{y:.3g}: %{customdata:.4g}<extra></extra>",
             name=quantity,
@@ -92,9 +100,9 @@ def surface_map(found: Surface, *, quantity: str = "loss") -> go.Figure:
         )
     for name, symbol, place in _marks(found, quantity):
         mark = {"symbol": symbol, "size": 11, "color": TRACK, "line": rim}
-        figure.add_trace(
-            go.Scatter(x=[place[0]], y=[place[1]], name=name, mode="markers", marker=mark)
-        )
+        dot = go.Scatter(x=[place[0]], y=[place[1]], name=name, mode="markers", marker=mark)
+        once = all(name != trace.name for trace in figure.data)
+        figure.add_trace(dot.update(legendgroup=name, showlegend=once))
     styled(figure, found.flat.names[0], found.flat.names[1], height=520)
     same = math.isclose(*found.flat.lengths, rel_tol=0.5) and math.isclose(np.ptp(x), np.ptp(y))
     figure.update_xaxes(showgrid=False, constrain="domain", range=[x[0], x[-1]], zeroline=False)
@@ -133,8 +141,7 @@ def surface_view(
             cmax=high,
             showscale=place == count,
             colorbar={"title": {"text": "loss"}, "thickness": 12, "len": 0.7, **ticks},
-            contours={"z": {"show": True, "color": "rgba(20,40,48,.35)", "width": 1}}
-            | {"z": _lines(low, high)},
+            contours={"z": {"show": True, "color": "#16343d", "width": 1, **_levels(heights)}},
             hovertemplate="%{x:.3g}, %{y:.3g}: loss %{customdata:.4g}<extra></extra>",
             lighting={"ambient": 0.7, "diffuse": 0.6, "specular": 0.05, "roughness": 0.9},
             name="loss",
@@ -154,9 +161,14 @@ def surface_view(
     scene = {
         "xaxis": {**axis, "title": {"text": label(first[0])}},
         "yaxis": {**axis, "title": {"text": label(first[1])}},
-        "zaxis": {**axis, "title": {"text": "loss"}, "range": [low, high], **ticks},
+        "zaxis": {
+            **axis,
+            "title": {"text": "loss" if count == 1 else ""},
+            "range": [low, high],
+            **ticks,
+        },
         "camera": {
-            "eye": dict(zip("xyz", camera)),
+            "eye": {k: v * (1 if count == 1 else FARTHER) for k, v in zip("xyz", camera)},
             "center": {"x": 0, "y": 0, "z": -0.15},
         },
         "aspectratio": {"x": 1.1, "y": 1.1, "z": 0.75},
@@ -165,31 +177,36 @@ def surface_view(
     return figure.update_layout(margin={"l": 0, "r": 0, "t": 30, "b": 10}, showlegend=False)
 
 
-def _lines(low: float, high: float) -> dict[str, object]:
-    step = (high - low) / LEVELS
-    shown = {"show": True, "color": "rgba(20,40,48,.35)", "width": 1}
-    return {**shown, "start": low, "end": high, "size": step} if step > 0 else shown
+def _levels(heights: np.ndarray) -> dict[str, float]:
+    """Where contours lie: evenly between the lowest and the highest."""
+    finite = heights[np.isfinite(heights)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    step = (high - low or 1.0) / LEVELS
+    return {"start": low + step / 2, "end": high, "size": step}
 
 
 def _track(found: Surface) -> go.Scatter3d:
-    """The path, a little above the ground below it."""
+    """The path, laid on the ground below it, with marks at its points."""
     assert found.walk is not None
-    at = found.walk.coordinates
     x, y = _axes(found)
-    inside = (at[:, 0] >= x[0]) & (at[:, 0] <= x[-1]) & (at[:, 1] >= y[0]) & (at[:, 1] <= y[-1])
+    at = found.walk.coordinates
+    share = np.linspace(0, 1, BETWEEN, endpoint=False)[:, None]
+    legs = [start + share * (end - start) for start, end in pairwise(at)]
+    dense = np.concatenate([*legs, at[-1:]])
     heights = _heights(found, "loss")[0]
-    columns = np.abs(x[None] - at[inside, :1]).argmin(1)
-    rows = np.abs(y[None] - at[inside, 1:]).argmin(1)
     finite = heights[np.isfinite(heights)]
-    above = 0.01 * float(np.ptp(finite)) if len(finite) else 0.0
+    above = 0.012 * float(np.ptp(finite)) if len(finite) else 0.0
+    ground = RegularGridInterpolator((y, x), heights, bounds_error=False)  # NaN outside: a gap
+    steps = np.repeat(found.walk.steps, BETWEEN)[: len(dense)]
+    sizes = np.where(np.arange(len(dense)) % BETWEEN == 0, 4.0, 0.0)
     return go.Scatter3d(
-        x=at[inside, 0],
-        y=at[inside, 1],
-        z=_gaps(heights[rows, columns] + above),
+        x=dense[:, 0],
+        y=dense[:, 1],
+        z=_gaps(ground(dense[:, ::-1]) + above),
         mode="lines+markers",
-        line={"color": TRACK, "width": 5},
-        marker={"size": 2.5, "color": TRACK},
-        customdata=np.asarray(found.walk.steps)[inside],
+        line={"color": TRACK, "width": 6},
+        marker={"size": sizes, "color": TRACK, "line": {"width": 0}},
+        customdata=steps,
         hovertemplate="step %{customdata}<extra></extra>",
         name="the run, projected",
     )
@@ -202,6 +219,12 @@ def _marks(found: Surface, quantity: str) -> list[tuple[str, str, tuple[float, .
         marks.append(("centre", "circle-open", (0.0, 0.0)))
     if quantity == "loss" and math.isfinite(found.lowest[0]):
         marks.append(("lowest", "cross", found.lowest))
+    if quantity == "loss":
+        marks += [
+            (spot.kind, SYMBOLS[spot.kind], found.at(spot.index))
+            for spot in found.critical
+            if found.at(spot.index) != found.lowest
+        ]
     return marks
 
 

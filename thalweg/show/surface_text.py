@@ -21,7 +21,7 @@ def rows(found: Surface) -> list[tuple[str, ...]]:
     table = []
     for name, f in {"loss": found.loss, **found.beside}.items():
         low, high = f.ends
-        off = "exact" if f.bound == 0 else f"{number(100 * f.share, 2)}% of the range"
+        off = "exact" if f.seen.all() else f"{number(100 * f.share, 2)}% of the range"
         counts = (str(f.evaluations), str(int(f.checked.sum())))
         table.append((name, number(low), number(high), off, *counts))
     return table
