@@ -76,7 +76,7 @@ def test_rescaling_layers_moves_the_plane_with_them() -> None:
         objective.loss(random_directions(objective, p, generator=generator()).at(coordinates))
         for p in (one, two)
     ]
-    assert torch.allclose(*losses)
+    assert torch.allclose(losses[0], losses[1])
 
 
 def test_eigenvectors_are_those_of_the_dense_matrix() -> None:

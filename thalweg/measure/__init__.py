@@ -1,5 +1,6 @@
 """Measurements: each takes the least it needs and returns Estimates with their error and cost."""
 
+from thalweg.measure.adaptive import Filled
 from thalweg.measure.alignment import Alignment, align
 from thalweg.measure.comparison import Comparison, Minimum, compare
 from thalweg.measure.connection import Connection, connect, connect_points
@@ -8,12 +9,21 @@ from thalweg.measure.critical import Classified, Critical, critical_points
 from thalweg.measure.curvature import Eigenvalues, Lanczos, extreme_eigenvalues
 from thalweg.measure.density import Density
 from thalweg.measure.descent import Descent, descend_from
+from thalweg.measure.directions import (
+    Flat,
+    eigen_directions,
+    gradient_directions,
+    path_directions,
+    random_directions,
+    through,
+)
 from thalweg.measure.examples import PerExample, per_example
 from thalweg.measure.fit import constant_loss, overfit_one_batch
 from thalweg.measure.flatness import Flatness, flatness
 from thalweg.measure.gradient_noise import GradientNoise, gradient_noise
 from thalweg.measure.layers import LayerReport, layers
 from thalweg.measure.operators import MATRICES, Block, Scaled
+from thalweg.measure.passes import Spot
 from thalweg.measure.path import path
 from thalweg.measure.quadrature import density
 from thalweg.measure.recorded import path_of_run
@@ -41,6 +51,8 @@ from thalweg.measure.steps import (
     newton_step,
     predicted_change,
 )
+from thalweg.measure.surface import Surface, Walk, surface
+from thalweg.measure.survey import survey
 from thalweg.measure.trace import trace
 from thalweg.measure.waypoint import Ball, RunPath, Spread, Waypoint, least_convexity
 
@@ -58,6 +70,8 @@ __all__ = [
     "Density",
     "Descent",
     "Eigenvalues",
+    "Filled",
+    "Flat",
     "Flatness",
     "GradientNoise",
     "Lanczos",
@@ -71,7 +85,10 @@ __all__ = [
     "Scaled",
     "ShiftLine",
     "Spectrum",
+    "Spot",
     "Spread",
+    "Surface",
+    "Walk",
     "Waypoint",
     "align",
     "bezier_path",
@@ -82,11 +99,13 @@ __all__ = [
     "critical_points",
     "density",
     "descend_from",
+    "eigen_directions",
     "epsilon_sharpness",
     "extreme_eigenvalues",
     "filter_curvature",
     "flatness",
     "flatness_of_task",
+    "gradient_directions",
     "gradient_noise",
     "interpolation",
     "krylov_step",
@@ -98,10 +117,12 @@ __all__ = [
     "newton_step",
     "overfit_one_batch",
     "path",
+    "path_directions",
     "path_of_run",
     "path_of_sketches",
     "per_example",
     "predicted_change",
+    "random_directions",
     "random_rise",
     "relative_flatness",
     "restart",
@@ -112,6 +133,9 @@ __all__ = [
     "spectra_by_layer",
     "spectra_of_run",
     "spectrum",
+    "surface",
+    "survey",
+    "through",
     "trace",
     "worst_rise",
 ]

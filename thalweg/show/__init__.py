@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from thalweg.show.figure import continuations, loss_history
     from thalweg.show.race_figure import gains, race_losses
     from thalweg.show.spectrum import eigenvalues
+    from thalweg.show.surface_figure import surface_line, surface_map, surface_view
     from thalweg.show.text import (
         plain_finding,
         plain_race,
@@ -33,6 +34,9 @@ __all__ = [
     "rich_finding",
     "rich_race",
     "spectral_density",
+    "surface_line",
+    "surface_map",
+    "surface_view",
 ]
 
 
@@ -43,7 +47,14 @@ def __getattr__(name: str) -> Any:
 
     if hasattr(text, name):
         return getattr(text, name)
-    from thalweg.show import density_figure, drops_figure, figure, race_figure, spectrum
+    from thalweg.show import (
+        density_figure,
+        drops_figure,
+        figure,
+        race_figure,
+        spectrum,
+        surface_figure,
+    )
 
-    parts = (density_figure, drops_figure, figure, race_figure, spectrum)
+    parts = (density_figure, drops_figure, figure, race_figure, spectrum, surface_figure)
     return next(getattr(part, name) for part in parts if hasattr(part, name))

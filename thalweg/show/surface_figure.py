@@ -98,11 +98,12 @@ def surface_map(found: Surface, *, quantity: str = "loss") -> go.Figure:
                 hovertemplate="step %{customdata}<extra></extra>",
             )
         )
+    told: set[str] = set()
     for name, symbol, place in _marks(found, quantity):
         mark = {"symbol": symbol, "size": 11, "color": TRACK, "line": rim}
         dot = go.Scatter(x=[place[0]], y=[place[1]], name=name, mode="markers", marker=mark)
-        once = all(name != trace.name for trace in figure.data)
-        figure.add_trace(dot.update(legendgroup=name, showlegend=once))
+        figure.add_trace(dot.update(legendgroup=name, showlegend=name not in told))
+        told.add(name)
     styled(figure, found.flat.names[0], found.flat.names[1], height=520)
     same = math.isclose(*found.flat.lengths, rel_tol=0.5) and math.isclose(np.ptp(x), np.ptp(y))
     figure.update_xaxes(showgrid=False, constrain="domain", range=[x[0], x[-1]], zeroline=False)
