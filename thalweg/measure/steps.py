@@ -31,6 +31,9 @@ LENGTHS = (0.01, 0.1, 0.3, 1.0)
 FURTHER = (10.0, 100.0)
 """Along negative curvature, where the step of the model only doubles the distance from a saddle."""
 
+SMALL = 1e-3
+"""Share of the loss below which a fall may be that of a saddle."""
+
 SHARES = (1e-4, 1e-2, 0.1, 1.0)
 """Of the loss, that negative curvature alone would take away: the steps tried along it."""
 
@@ -184,16 +187,16 @@ def newton_step(
     """A Newton step in the Krylov space of the gradient, as long as a line search finds best.
 
     By conjugate gradients, and with ``saddle_free`` by \\|H\\|: see :func:`krylov_step`. Of the lengths
-    1/100 to 1, and with ``saddle_free`` to 100, that of the lowest loss is taken. Where no length
-    lowers the loss, ``saddle_free`` goes along the most negative curvature that a Krylov space of a
-    random start shows: at a saddle the slope may have no part in the way out.
+    1/100 to 1, and with ``saddle_free`` to 100, that of the lowest loss is taken. Where that lowers the
+    loss by less than a thousandth, ``saddle_free`` also tries the most negative curvature that a Krylov
+    space of a random start shows: at a saddle the slope may have no part in the way out.
 
     Source: Martens, Deep learning via Hessian-free optimization, 2010.
 
     Returns:
         The step to be *added*, shape ``(dim,)``, nought where no length lowers the loss, and the fall
         of the loss. Cost: 2 + 2 ``products`` gradient evaluations and a loss for every length; twice
-        that at a saddle.
+        that where the fall is small.
     """
     start, slope = value_and_gradient(objective, point)
     hessian = Hessian(objective, point)
@@ -203,15 +206,17 @@ def newton_step(
     lengths = LENGTHS + (FURTHER if saddle_free else ())
     found = largest_drop(objective, point, -back, scales=lengths, start=float(start))
     step, cost = -found.step * back, 1 + found.drop.cost
-    if saddle_free and not found.step:
+    if saddle_free and not found.drop.value > SMALL * abs(float(start)):
         low = extreme_eigenvalues(hessian, point, top=0, budget=products, rtol=0.05)
         bottom, vector = low.bottom[0].value, low.bottom_vector
         if bottom < 0:
             reach = [math.sqrt(2 * abs(float(start)) * f / -bottom) for f in SHARES]
-            found = largest_drop(
+            out = largest_drop(
                 objective, point, vector, scales=reach, both=True, start=float(start)
             )
-            step, cost = found.step * vector, cost + found.drop.cost
+            cost += out.drop.cost
+            if out.drop.value > found.drop.value:
+                found, step = out, out.step * vector
     return step, Estimate(found.drop.value, found.drop.error, "loss", cost + hessian.cost)
 
 

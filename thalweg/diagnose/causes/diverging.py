@@ -34,5 +34,5 @@ def diverging(evidence: Evidence) -> Finding | None:
         sentence,
         evidence,
         ("unchanged_fall", "unchanged_rise", "lower_rate_fall", "stability", "step"),
-        (cures.learning_rate(0.1), cures.clip(), cures.adam()),
+        (cures.learning_rate(0.1), cures.range_test(), cures.adam()),
     )

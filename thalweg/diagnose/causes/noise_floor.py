@@ -35,8 +35,8 @@ def noise_floor(evidence: Evidence) -> Finding | None:
         ("noise_share", "step", "gradient_signal", "unchanged_fall", "lower_rate_fall"),
         (
             cures.learning_rate(0.1),
+            cures.staged(),
             cures.batch_size(8),
-            cures.decay_rate(),
-            cures.learning_rate(0.3),
+            cures.ema(),
         ),
     )

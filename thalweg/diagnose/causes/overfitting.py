@@ -25,5 +25,5 @@ def overfitting(evidence: Evidence) -> Finding | None:
         sentence,
         evidence,
         ("test_loss", "plain_loss", "test_gap", "test_rise", "unchanged_fall"),
-        (cures.weight_decay(), cures.early_stopping(), cures.learning_rate(0.1)),
+        (cures.early_stopping(), cures.weight_decay(), cures.learning_rate(0.1)),
     )

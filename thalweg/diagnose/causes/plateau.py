@@ -70,5 +70,5 @@ def plateau(evidence: Evidence) -> Finding | None:
             "one_batch_fall",
             "one_batch_fresh_fall",
         ),
-        (cures.restart(), cures.perturb(1.0), cures.adam()),
+        (cures.restart(), cures.revive(), cures.perturb(1.0)),
     )

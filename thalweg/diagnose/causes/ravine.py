@@ -4,6 +4,7 @@ from thalweg.diagnose import cures
 from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.cures import Cure
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.phrases import fall, measured, part
 from thalweg.diagnose.signs import (
@@ -46,5 +47,13 @@ def ravine(evidence: Evidence) -> Finding | None:
         sentence,
         evidence,
         ("stability", "unchanged_fall", "descent_fall", "krylov_drop", "conditioning"),
-        (cures.adam(), cures.momentum(0.9), cures.scale_inputs()),
+        _cures(evidence),
     )
+
+
+def _cures(evidence: Evidence) -> tuple[Cure, ...]:
+    """Curvature itself first, where no noise of mini-batches hides it and a step of all the data costs
+    no more than one of the user's."""
+    ways = (cures.adam(), cures.momentum(0.9))
+    quiet = evidence.value("noise_share") == 0
+    return (*((cures.newton_cg(),) if quiet else ()), *ways, cures.scale_inputs())

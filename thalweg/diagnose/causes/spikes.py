@@ -25,5 +25,5 @@ def spikes(evidence: Evidence) -> Finding | None:
         sentence,
         evidence,
         ("jump", "jump_height", "jump_share", "unchanged_fall"),
-        (cures.clip(), cures.learning_rate(0.1), cures.adam(), cures.look_at_examples()),
+        (cures.ema(), cures.learning_rate(0.1), cures.clip(), cures.look_at_examples()),
     )

@@ -23,9 +23,9 @@ def step_too_small(evidence: Evidence) -> Finding | None:
         f"{fall(evidence.value('raised_rate_fall'), of='its range')} in the same steps in which, as "
         f"it is, it {fall(evidence.value('unchanged_fall'), of='its range')}."
     )
-    options = [cures.adam()]
+    options = [cures.range_test(), cures.adam()]
     if 1 < raised < math.inf:
-        options = [cures.learning_rate(raised), cures.learning_rate(raised / 3), cures.adam()]
+        options = [cures.learning_rate(raised), cures.range_test(), cures.adam()]
     return judged(
         Cause.STEP_TOO_SMALL,
         too_slow(evidence),

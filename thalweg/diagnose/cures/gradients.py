@@ -115,14 +115,14 @@ def gradient_noise(variance: float = 0.01) -> Cure:
 PAUSE = 50
 """Steps between two nudges at least, in which a saddle can be left."""
 
-STILL = 0.01
+STILL = 0.05
 """Share of the loss below which a move as long as fresh weights are, along the slope, counts as none."""
 
 
 def perturbed_descent(length: float = 0.1) -> Cure:
     """Noise of ``length`` times a fresh weight's size wherever the slope has all but vanished.
 
-    That is where the gradient times the norm of fresh weights is below a hundredth of the loss;
+    That is where the gradient times the norm of fresh weights is below a twentieth of the loss;
     50 steps then pass before it is looked at again.
     """
     length = strength("length", length)
