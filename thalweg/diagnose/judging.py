@@ -47,7 +47,7 @@ def level(run: Ran, judged_by: str) -> float:
 
 def ranked(ended: Sequence[Ended], judged_by: str) -> list[Ended]:
     """Best first, by the mean level over the seeds; without those that diverged on one."""
-    means = [(math.fsum(each.levels(judged_by)) / len(each.runs), each) for each in ended]
+    means = [(_mean(each, judged_by), each) for each in ended]
     finite = [pair for pair in means if math.isfinite(pair[0])]
     return [each for _, each in sorted(finite, key=lambda pair: pair[0])]
 
@@ -55,19 +55,33 @@ def ranked(ended: Sequence[Ended], judged_by: str) -> list[Ended]:
 def going_on(ended: Sequence[Ended], keep: int, judged_by: str) -> list[Ended]:
     """Which arms are not dropped: the best, then of the others the one that falls most steeply.
 
-    A nudge, or a lower rate, first costs something; who falls may pass who stands still. Further
-    places go to the best again.
+    A nudge, or a lower rate, first costs something; who falls may pass who stands still. But not
+    from anywhere: no higher above the start than half of the loss there, or than the best has come
+    down. Further places go to the best again.
     """
     first = ranked(ended, judged_by)
-    others = sorted(first[1:], key=lambda each: min(0.0, _trend(each, judged_by)))
+    if not first:
+        return []
+    start = _rows(first[0], judged_by)[0][0]
+    reach = start + max(start - _mean(first[0], judged_by), 0.5 * abs(start))
+    others = [each for each in first[1:] if _mean(each, judged_by) <= reach] or first[1:]
+    others = sorted(others, key=lambda each: min(0.0, _trend(each, judged_by)))
     falling = others[:1]  # by level where none falls: sorting keeps the order of equals
-    return [*first[:1], *falling, *(each for each in first[1:] if each not in falling)][:keep]
+    return [first[0], *falling, *(each for each in first[1:] if each not in falling)][:keep]
 
 
 def _trend(ended: Ended, judged_by: str) -> float:
     """How much the loss rose from the first look to the last, a mean over the seeds."""
-    rows = [run.test_losses if judged_by == "test" else run.losses for run in ended.runs]
+    rows = _rows(ended, judged_by)
     return math.fsum(row[-1] - row[1] for row in rows) / len(rows)
+
+
+def _mean(ended: Ended, judged_by: str) -> float:
+    return math.fsum(ended.levels(judged_by)) / len(ended.runs)
+
+
+def _rows(ended: Ended, judged_by: str) -> list[tuple[float, ...]]:
+    return [run.test_losses if judged_by == "test" else run.losses for run in ended.runs]
 
 
 def arms_of(ended: Mapping[str, Ended], judged_by: str) -> tuple[Arm, ...]:

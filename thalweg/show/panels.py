@@ -11,7 +11,7 @@ from thalweg.diagnose.race import Race
 from thalweg.estimate import Curve
 from thalweg.show.drops_figure import drops, in_fresh_lengths, ways
 from thalweg.show.figure import continuations, loss_history
-from thalweg.show.race_figure import gains, race_losses
+from thalweg.show.race_figure import gains, judged, race_losses
 from thalweg.show.spectrum import eigenvalues, measured_eigenvalues
 from thalweg.show.wording import clean, number
 
@@ -90,20 +90,21 @@ def finding_sections(finding: Finding) -> list[Section]:
 
 
 def race_panels(race: Race) -> list[Panel]:
-    """The two figures of a race; none where no arm has a loss."""
+    """The figures of a race: the loss that is judged, the other beside it, the gains; none where no
+    arm has a loss."""
     if not any(arm.losses for arm in race.arms):
         return []
-    panels = [
-        Panel(
-            "race",
-            "Loss at equal cost",
-            "Mean over the seeds in a band from the lowest to the highest; a line that ends early "
-            "was no longer finite.",
-            race_losses(race),
-        )
-    ]
-    if any(math.isfinite(arm.gain.value) for arm in race.arms if arm.name != "unchanged"):
-        words = "Bars are means over the seeds with one standard error; thin lines span the seeds."
+    words = (
+        "Mean over the seeds in a band from the lowest to the highest. A cross ends an arm that was "
+        "dropped, on seeds of its own; a line that ends early without one was no longer finite."
+    )
+    panels = [Panel("race", "Loss at equal cost", words, race_losses(race))]
+    other = "train" if race.judged_by == "test" else "test"
+    if other == "train" or any(arm.test_losses for arm in race.arms):
+        title = "Training loss of the same runs" if other == "train" else "Held-out loss beside it"
+        panels.append(Panel("race-beside", title, "", race_losses(race, other)))
+    if any(math.isfinite(arm.gain.value) for arm in judged(race)):
+        words = "Bars are means over the seeds, lines their 95% intervals, circles single seeds."
         panels.append(Panel("gains", "Lower than the unchanged run by", words, gains(race)))
     return panels
 
