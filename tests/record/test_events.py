@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -65,6 +66,15 @@ def test_a_rule_that_fails_is_asked_no_more() -> None:
         warnings.simplefilter("error")
         rules.ask(at(2))
     assert len(asked) == 1
+
+
+def test_an_answer_that_is_no_event_does_not_end_the_training(tmp_path: Path) -> None:
+    rules = LiveRules([lambda history: "it rises"], lambda line: None)  # type: ignore[list-item, return-value]
+    with pytest.warns(RuntimeWarning, match=r"must answer with an Event or None, not str"):
+        assert rules.ask(at(1)) == []
+    event = Event(np.int64(3), "seen", "seen.", {"a": np.float32(0.5)})  # type: ignore[arg-type, dict-item]
+    append_events(tmp_path, LiveRules([lambda history: event], lambda line: None).ask(at(3)))
+    assert read_events(tmp_path) == [Event(3, "seen", "seen.", {"a": 0.5})]
 
 
 def test_events_are_read_back_and_torn_lines_left_out(tmp_path: Path) -> None:

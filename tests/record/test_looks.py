@@ -305,6 +305,26 @@ def test_wrong_use_is_one_sentence(tmp_path: Path) -> None:
     recorder.end(at_a_step=False)
 
 
+@pytest.mark.parametrize("steps", [3, 5, 6, 7])
+@pytest.mark.parametrize("folder", [False, True])
+def test_other_shapes_are_said_in_the_midst_of_a_pair_and_at_the_end(
+    tmp_path: Path, steps: int, folder: bool
+) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = watch(model, optimizer, folder=tmp_path / "run" if folder else None, overhead=ALWAYS)
+    plain(model, optimizer, recorder.step, steps)
+    model[3].weight.data, model[3].weight.grad = torch.zeros(2, 8), torch.ones(2, 8)
+    with pytest.raises(UsageError, match=r"3\.weight went from \(1, 8\) to \(2, 8\)"):
+        optimizer.step()
+    if folder:
+        with pytest.raises(UsageError, match=r"3\.weight went from"):
+            recorder.close()
+        assert RunFolder.open(tmp_path / "run").metrics().steps == steps
+    recorder.close()
+    watch(model, optimizer).close()
+
+
 def test_checkpoints_by_epoch(tmp_path: Path) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

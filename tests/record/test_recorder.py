@@ -520,6 +520,19 @@ def test_wrong_use_is_one_sentence(
     for overhead in (-0.1, math.nan, "5%", True):
         with pytest.raises(UsageError, match="overhead must be"):
             watch(model, optimizer, overhead=overhead)  # type: ignore[arg-type]
+    for arguments, words in (
+        ({"loader": "runs/mine"}, "not be a path: folder='runs/mine'"),
+        ({"loader": 5}, "loader must give batches, not be of type int"),
+        ({"folder": 5}, "folder must be a path, not 5"),
+        ({"folder": ""}, "folder must be a path, not ''"),
+        ({"rules": print}, "rules must be a sequence of functions"),
+        ({"rules": [3]}, r"rules must be a sequence of functions, not \[3\]"),
+        ({"loggers": [3]}, "loggers must be a sequence of functions"),
+        ({"scheduler": 3}, "scheduler must have a state_dict, but int has none"),
+        ({"task_reference": print}, "task_reference must be a text"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            watch(model, optimizer, **arguments)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="folder must be given"):
         watch(model, optimizer, resume=True)
     with pytest.raises(FolderError, match="does not exist"):

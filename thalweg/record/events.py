@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from thalweg.errors import UsageError
 from thalweg.trajectory import Trajectory
 
 __all__ = ["EVENTS", "Event", "LiveRules", "Rule", "append_events", "read_events"]
@@ -70,7 +71,7 @@ class LiveRules:
         found = []
         for rule in tuple(self._rules):
             try:
-                event = rule(history)
+                event = _sound(rule(history))
             except Exception as error:
                 self._rules.remove(rule)
                 name = getattr(rule, "__name__", type(rule).__name__)
@@ -87,6 +88,16 @@ class LiveRules:
         end = time.perf_counter()
         self._due = end + (end - begin) / SHARE
         return found
+
+
+def _sound(answer: object) -> Event | None:
+    """A rule's answer as plain data."""
+    if answer is None:
+        return None
+    if not isinstance(answer, Event):
+        raise UsageError(f"a rule must answer with an Event or None, not {type(answer).__name__}")
+    numbers = {str(name): float(value) for name, value in answer.numbers.items()}
+    return Event(int(answer.step), str(answer.name), str(answer.sentence), numbers)
 
 
 def append_events(folder: Path, events: Sequence[Event]) -> None:

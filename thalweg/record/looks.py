@@ -94,6 +94,7 @@ class Looks:
         """Sketch where the run ended."""
         sketching = self.sketching
         if sketching is not None and sketching.last != step and not sketching.is_full:
+            self.check_shapes()
             with torch.no_grad():
                 sketching.point(step)
 
@@ -142,6 +143,7 @@ class Looks:
             self._cost = 0.0
 
     def _look(self, step: int) -> None:
+        self.check_shapes()
         numbers, gradients = self._gradient_norm()
         norms = None
         if self._open:
@@ -160,7 +162,6 @@ class Looks:
                     self.sketching.gradient(step)
             self._open, self._sketched = "", False
         else:
-            self.check_shapes()
             self._pair("gradients" if self._compares == "weights" else "weights", step)
         if numbers:
             self.new.append(Look(step, numbers, norms))

@@ -5,7 +5,6 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -164,14 +163,9 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close; after an exception, which may have struck in mid-step, without a checkpoint."""
-        self.end(at_a_step=error is None)
+        self.end(at_a_step=kind is None)
 
     def end(self, *, at_a_step: bool) -> None:
         """:meth:`close`; without a last checkpoint where it is not between two steps."""
@@ -183,13 +177,15 @@ class Recorder:
         self._look_out = 0
         WATCHED.discard(self.model)
         self._flush()
-        if at_a_step:
-            self._looks.last_point(self.steps)
-            if self.steps > self._saving.saved:
-                self._save(keep=True)
-        self._write_sketches(last=True)
-        if self.folder is not None:
-            self.folder.close()
+        try:
+            if at_a_step:
+                self._looks.last_point(self.steps)
+                if self.steps > self._saving.saved:
+                    self._save(keep=True)
+        finally:
+            self._write_sketches(last=True)
+            if self.folder is not None:
+                self.folder.close()
 
     def begin(
         self, folder: Path | str | None, task_reference: str | None, *, resume: bool, sketches: bool

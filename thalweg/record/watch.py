@@ -88,6 +88,25 @@ def watch(
         )
     if isinstance(overhead, bool) or not isinstance(overhead, float | int) or not overhead >= 0:
         raise UsageError(f"overhead must be a share of the time, 0 or more, not {overhead!r}")
+    if loader is not None and not hasattr(loader, "__len__") and not hasattr(loader, "__iter__"):
+        raise UsageError(f"loader must give batches, not be of type {type(loader).__name__}")
+    if isinstance(loader, str | Path):
+        raise UsageError(
+            f"loader must give batches, not be a path: folder={str(loader)!r} says where"
+        )
+    if folder is not None and not (isinstance(folder, str | Path) and str(folder)):
+        raise UsageError(f"folder must be a path, not {folder!r}")
+    for name, given in (("rules", rules), ("loggers", loggers)):
+        if not isinstance(given, Sequence) or not all(map(callable, given)):
+            raise UsageError(f"{name} must be a sequence of functions, not {given!r}")
+    if scheduler is not None and not hasattr(scheduler, "state_dict"):
+        raise UsageError(
+            f"scheduler must have a state_dict, but {type(scheduler).__name__} has none"
+        )
+    if not isinstance(task_reference, str | None):
+        raise UsageError(
+            f"task_reference must be a text such as file.py:task, not {task_reference!r}"
+        )
     if unwrapped(model) in WATCHED:
         raise UsageError("model must have no other recorder: close that one first")
     if resume and folder is None:
