@@ -101,7 +101,10 @@ class Finding:
                 {"cause": f.cause.value, "sentence": f.sentence, "confidence": f.confidence}
                 for f in self.findings
             ],
-            "cures": [{"name": c.name, "summary": c.summary, "code": c.code} for c in self.cures],
+            "cures": [
+                {name: getattr(c, name) for name in ("name", "summary", "costs", "source", "code")}
+                for c in self.cures
+            ],
             "cost": self.cost,
             "notes": list(self.notes),
             "relied_on": list(self.relied_on),

@@ -187,7 +187,7 @@ def finding_blocks(finding: Finding, thresholds: Mapping[str, float] = THRESHOLD
     if finding.cures:
         blocks.append(Heading("Cures", "in the order to try them"))
         for place, cure in enumerate(finding.cures, 1):
-            blocks.append(Item(f"{place}.", clean(cure.name), clean(cure.summary)))
+            blocks.append(Item(f"{place}.", clean(cure.name), clean(cure.told)))
             if cure.code:
                 blocks.append(Code(clean(cure.code)))
     blocks.append(Heading("How it was measured"))

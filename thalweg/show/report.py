@@ -145,6 +145,6 @@ def _first(finding: Finding, race: Race | None) -> dict[str, str] | None:
     return {
         "heading": "Try this first",
         "name": cure.name,
-        "summary": cure.summary,
+        "summary": cure.told,
         "code": cure.code,
     }

@@ -70,6 +70,12 @@ class Cure:
     plan: Callable[[Plan], Plan] | None = field(default=None, compare=False, repr=False)
     evidence: Callable[[Task], str] | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def told(self) -> str:
+        """When it helps, and what it costs."""
+        costs = f" Cost: {self.costs[0].lower()}{self.costs[1:]}" if self.costs else ""
+        return self.summary + costs
+
 
 def strength(name: str, value: float, *, digits: int = 6, most: float = math.inf) -> float:
     """A cure's number, to the digits that its name tells; UsageError unless in (0, most)."""
