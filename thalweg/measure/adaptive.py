@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from thalweg.errors import UsageError
 from thalweg.measure.spline import Spline
@@ -272,9 +273,8 @@ class _Grid:
 
     def worst(self, rest: np.ndarray, unsure: np.ndarray, count: int) -> np.ndarray:
         """Positions in ``rest`` where the spline is least sure, apart from each other."""
-        known = self.places[self.seen]
         places = self.places[rest]
-        hole = np.sqrt(((places[:, None] - known[None]) ** 2).sum(2).min(1))
+        hole = KDTree(self.places[self.seen]).query(places)[0]
         left = np.where(np.isinf(unsure), 1e300, unsure)
         chosen = []
         for _ in range(min(count, len(rest))):
@@ -301,8 +301,6 @@ class _Grid:
         if not bad.any():
             nothing = np.zeros(len(flat), bool)
             return nothing, nothing
-        from scipy.spatial import KDTree
-
         known = np.flatnonzero(self.seen)
         count = min(2 * 2 ** len(self.shape), len(known))
         _, nearest = KDTree(self.places[known]).query(self.places[flat], k=count)

@@ -56,7 +56,7 @@ class Spline:
         """Values at places ``(m, d)``, and the standard deviation of each."""
         cross = np.concatenate([self._kernel(places), self._trend(places)], axis=1)
         distances, nearest = self._tree.query(places, k=min(NEIGHBOURS, len(self.places)))
-        variance = -np.einsum("ij,ij->i", cross @ self._inverse, cross)
+        variance = -((cross @ self._inverse) * cross).sum(axis=1)
         first = distances[:, 0] if distances.ndim > 1 else distances
         variance = np.maximum(variance, 1e-2 * (first / 2) ** self.power)  # what rounding took away
         nearby = self._standard.reshape(-1)[nearest].reshape(len(places), -1) ** 2
@@ -68,8 +68,11 @@ class Spline:
         return KDTree(self.places)
 
     def _kernel(self, places: np.ndarray) -> np.ndarray:
-        squares = ((places[:, None, :] - self.places[None, :, :]) ** 2).sum(axis=2)
-        return (-1) ** ((self.power + 1) // 2) * squares ** (self.power / 2)
+        squares = np.zeros((len(places), len(self.places)))
+        for mine, theirs in zip(places.T, self.places.T):
+            squares += (mine[:, None] - theirs) ** 2
+        sign = (-1) ** ((self.power + 1) // 2)
+        return sign * np.sqrt(squares) * squares ** ((self.power - 1) // 2)
 
     def _trend(self, places: np.ndarray) -> np.ndarray:
         powers = product(range(self.degree + 1), repeat=places.shape[1])

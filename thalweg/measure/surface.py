@@ -214,7 +214,8 @@ def surface(
     like = objective.start(torch.Generator().manual_seed(0), 1)[0]
     notes = _resolution(flat, lines, like)
     readings = Readings.of(objective, flat, tuple(lines), like, accuracy, held_out)
-    kept = PointsKept(folder, readings.fingerprint(), readings.names, map, size)
+    fingerprint = "" if folder is None else readings.fingerprint()
+    kept = PointsKept(folder, fingerprint, readings.names, map, size)
     shape = (size,) * len(lines)
     generator = np.random.default_rng(seed)
     filled = fill(
