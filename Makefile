@@ -44,8 +44,9 @@ bench: $(BASE) $(PEERS) ## race other libraries on this machine
 	  echo "$$file"; $(BIN)/python "$$file"; \
 	done
 
-clinic: $(BASE) ## diagnose every case of the clinic over ten seeds, write docs/clinic.md
+clinic: $(BASE) ## diagnose every case of the clinic over ten seeds, and 200 drawn runs; write docs/clinic.md
 	@$(BIN)/python -m benchmarks.clinic_confusion $(ARGS)
+	@$(BIN)/python -m benchmarks.clinic_generated
 
 clean: ## remove caches, builds and report.html; .venv stays
 	@rm -rf build dist report.html .pytest_cache .ruff_cache .hypothesis *.egg-info

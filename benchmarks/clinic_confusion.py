@@ -18,6 +18,8 @@ from pathlib import Path
 
 PAGE = Path(__file__).parent.parent / "docs" / "clinic.md"
 
+GENERATED = "<!-- generated runs: begin -->"
+
 CONFIDENT = 0.8
 """Above this a wrong verdict is a confident error."""
 
@@ -166,6 +168,13 @@ def page(rows: list[Row], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(text: str) -> None:
+    """The page; what :mod:`benchmarks.clinic_generated` put at its end stays."""
+    before = PAGE.read_text() if PAGE.exists() else ""
+    mark, rest = before.partition(GENERATED)[1:]
+    PAGE.write_text(f"{text}\n{mark}{rest}" if mark else text)
+
+
 def main() -> None:
     """Run the table and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -195,7 +204,7 @@ def main() -> None:
                     f"{seen} of {seeds} seeds, {sum(r.right for r in rows)} of {done}", flush=True
                 )
                 if not asked.quick:
-                    PAGE.write_text(text)
+                    write(text)
     print(text[:1200])
 
 

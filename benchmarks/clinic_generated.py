@@ -1,11 +1,13 @@
 """Runs drawn by a seed: is the verdict right, the confidence true, and does the first cure help?
 
     python -m benchmarks.clinic_generated --first 5000 --runs 200 [--workers 1] [--folder FOLDER]
+    python -m benchmarks.clinic_generated --first 5000 --page     # only writes what there is
 
 Draws runs from ``--first`` on (:mod:`thalweg.clinic.generator`), establishes the cause of each by
 experiments (:mod:`thalweg.clinic.truth.trial`), throws away those whose cause they leave open, and
 diagnoses the others. Every stuck one is raced: the first cure named against the unchanged run.
-Results are appended to a file of JSON lines in the folder; the same command goes on from there.
+Results are appended to a file of JSON lines in the folder; the same command goes on from there. The
+page gets them between two marks; the rest of it is that of :mod:`benchmarks.clinic_confusion`.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import json
 import multiprocessing
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -20,6 +23,9 @@ from typing import Any
 
 RUNS = 200
 FOLDER = Path(__file__).parent / "results"
+PAGE = Path(__file__).parent.parent / "docs" / "clinic.md"
+BEGIN, END = "<!-- generated runs: begin -->", "<!-- generated runs: end -->"
+CONFIDENT = 0.8
 
 AT_REST = ("healthy", "minimum")
 """Causes that need no cure."""
@@ -133,17 +139,168 @@ def _line(row: dict[str, Any], found: int) -> str:
     )
 
 
+def interval(count: int, trials: int) -> str:
+    """A share in per cent with Wilson's 95% interval."""
+    from thalweg.run.ends import Proportion
+
+    if not trials:
+        return "none"
+    low, high = Proportion(count, trials).interval
+    return f"{count} of {trials} ({count / trials:.1%}, 95% interval {low:.1%} to {high:.1%})"
+
+
+def page(rows: list[dict[str, Any]], first: int, asked: int) -> str:
+    """The part of the page in Markdown."""
+    kept = [row for row in rows if row["truth"] is not None]
+    wrong = [row for row in kept if row["truth"] != row["verdict"]]
+    sure = [r for r in kept if r["confidence"] > CONFIDENT and r["verdict"] != "undetermined"]
+    alarmed = [r for r in sure if r["truth"] == "healthy" and r["verdict"] not in AT_REST]
+    controls = sum(r["truth"] == "healthy" for r in kept)
+    raced = [r for r in kept if "beats" in r]
+    beaten = sum(r["beats"] for r in raced)
+    advised = sum("cure" in r and "beats" not in r for r in kept)
+    right = len(kept) - len(wrong)
+    sound = sum(r["truth"] == r["verdict"] for r in sure)
+    goals = (
+        ("primary cause right", interval(right, len(kept)), "90%", right / len(kept) >= 0.9),
+        (
+            f"right of the verdicts with confidence above {CONFIDENT}",
+            interval(sound, len(sure)),
+            "95%",
+            sound >= 0.95 * len(sure),
+        ),
+        (
+            f"healthy called stuck with confidence above {CONFIDENT}",
+            f"{len(alarmed)} of {controls}",
+            "none",
+            not alarmed,
+        ),
+        (
+            "first cure ends lower than the unchanged run",
+            interval(beaten, len(raced)),
+            "85%",
+            beaten >= 0.85 * len(raced),
+        ),
+    )
+    lines = [
+        BEGIN,
+        "",
+        "## Runs drawn by a seed",
+        "",
+        f"Made by `python -m benchmarks.clinic_generated --first {first} --runs {asked}`; the rules were "
+        f"made on seeds below 1000 and frozen before the seed {first} was chosen.",
+        "",
+        f"{len(rows)} runs drawn over data, architecture, width, initialisation, optimizer, rate, "
+        "batch and kind of fault; the true cause of each by experiments that share nothing with the "
+        f"rules (`thalweg.clinic.truth.trial`). {len(kept)} had one cause that was established and "
+        f"no other that was open; the other {len(rows) - len(kept)} were thrown away before they "
+        "were diagnosed." + (f" **Cut short: {asked} were wanted.**" if len(kept) < asked else ""),
+        "",
+        "| | found | goal | met |",
+        "|---|---|---|---|",
+        *(
+            f"| {n} | {found} | {goal} | {'yes' if met else '**no**'} |"
+            for n, found, goal, met in goals
+        ),
+        "",
+        f"The first cure was raced in every stuck run in which it can be applied by a machine "
+        f"(3 seeds, equal gradient evaluations); in {advised} more it is advice to a person, and is "
+        "not counted.",
+        "",
+        *_confusion(kept),
+        *_calibration(kept),
+        *_cures(raced),
+        *_errors(wrong),
+        *_discarded(rows),
+        END,
+    ]
+    return "\n".join(lines)
+
+
+def _confusion(kept: list[dict[str, Any]]) -> list[str]:
+    lines = ["| true cause | runs | right | verdicts that were wrong |", "|---|---|---|---|"]
+    for cause in sorted({row["truth"] for row in kept}):
+        mine = [row for row in kept if row["truth"] == cause]
+        others = Counter(r["verdict"] for r in mine if r["verdict"] != cause)
+        told = ", ".join(f"{name} {count}" for name, count in others.most_common()) or "none"
+        lines.append(f"| {cause} | {len(mine)} | {len(mine) - others.total()} | {told} |")
+    return [*lines, ""]
+
+
+def _calibration(kept: list[dict[str, Any]]) -> list[str]:
+    lines = ["| confidence | verdicts | right |", "|---|---|---|"]
+    for low, high in ((0.0, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 0.96), (0.96, 1.0)):
+        mine = [r for r in kept if low < r["confidence"] <= high and r["verdict"] != "undetermined"]
+        if mine:
+            right = sum(r["truth"] == r["verdict"] for r in mine)
+            lines.append(f"| {low:g} to {high:g} | {len(mine)} | {interval(right, len(mine))} |")
+    undecided = sum(r["verdict"] == "undetermined" for r in kept)
+    return [*lines, "", f"{undecided} verdicts were `undetermined`; they count as not right.", ""]
+
+
+def _cures(raced: list[dict[str, Any]]) -> list[str]:
+    lines = ["| true cause | first cures raced | ended lower | by name |", "|---|---|---|---|"]
+    for cause in sorted({row["truth"] for row in raced}):
+        mine = [row for row in raced if row["truth"] == cause]
+        names = Counter(r["cure"].split()[0] for r in mine)
+        told = ", ".join(f"{name} {count}" for name, count in names.most_common())
+        lines.append(f"| {cause} | {len(mine)} | {sum(r['beats'] for r in mine)} | {told} |")
+    return [*lines, ""]
+
+
+def _errors(wrong: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "Verdicts that were wrong or undetermined (`drawn_run(SEED)` makes the run again):",
+        "",
+    ]
+    lines += [
+        f"- {r['seed']} ({r['family']}; {r['data']}, {r['architecture']}, {r['optimizer']}): "
+        f"{r['truth']}, was called {r['verdict']} ({r['confidence']:.2f})"
+        for r in sorted(wrong, key=lambda row: row["seed"])
+    ]
+    return [*(lines if wrong else []), ""]
+
+
+def _discarded(rows: list[dict[str, Any]]) -> list[str]:
+    reasons: Counter[str] = Counter()
+    for row in rows:
+        if row["truth"] is None:
+            reasons[row["reason"].split(":")[0].split(",")[0]] += 1
+    doubtful = Counter(
+        cause
+        for row in rows
+        if row["truth"] is None and "open: " in row["reason"]
+        for cause in row["reason"].split("open: ")[1].split(", ")
+    )
+    told = ", ".join(f"{name} {count}" for name, count in reasons.most_common()) or "none"
+    causes = ", ".join(f"{name} {count}" for name, count in doubtful.most_common()) or "none"
+    return [
+        f"Thrown away, by reason (a cause alone: established, while another was open): {told}. Causes "
+        f"that were open: {causes}.",
+        "",
+    ]
+
+
+def write(rows: list[dict[str, Any]], first: int, asked: int) -> None:
+    """Put the part into the page, in place of the one before it."""
+    text = PAGE.read_text() if PAGE.exists() else ""
+    kept = text.split(BEGIN)[0].rstrip() + "\n"
+    PAGE.write_text(f"{kept}\n{page(rows, first, asked)}\n")
+
+
 def main() -> None:
     """Draw, examine, and print how many are right."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--first", type=int, default=5000, help="the first seed")
     parser.add_argument("--runs", type=int, default=RUNS, help="runs of established cause")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the rows are kept")
+    parser.add_argument("--page", action="store_true", help="only write the page from the rows")
     asked = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     path = asked.folder / f"clinic_{asked.first}.jsonl"
-    rows = drawn(path, asked.first, asked.runs, asked.workers)
+    rows = read(path) if asked.page else drawn(path, asked.first, asked.runs, asked.workers)
+    write(rows, asked.first, asked.runs)
     kept = [row for row in rows if row["truth"] is not None]
     print(sum(r["truth"] == r["verdict"] for r in kept), "of", len(kept))
 

@@ -8,6 +8,7 @@ from thalweg.clinic.fits import FITS
 from thalweg.clinic.healthy import HEALTHY
 from thalweg.clinic.local_minima import LOCAL_MINIMA
 from thalweg.clinic.minima import MINIMA
+from thalweg.clinic.networks import NETWORKS
 from thalweg.clinic.noise import NOISE
 from thalweg.clinic.plateaus import PLATEAUS
 from thalweg.clinic.rates import RATES
@@ -33,6 +34,7 @@ CASES: dict[str, Case] = {
         *LOCAL_MINIMA,
         *MINIMA,
         *FITS,
+        *NETWORKS,
     )
 }
 """Every case by its name, grouped by kind of cause."""

@@ -15,6 +15,10 @@ RAISE_TO = 0.3
 """Stability to which the raised arm of the continuation lifts the rate: well inside the limit, as
 curvature grows while the loss falls."""
 
+BACK_OFF = 10.0
+"""Where the raised rate blows up or falls no further than the run does, as curvature may grow on the
+way down, this many times less is tried."""
+
 STEPS = (20, 1500)
 """Fewest and most steps of a continuation."""
 
@@ -45,15 +49,22 @@ def take_continuation(e: Examination) -> None:
         if name == "raised_rate" and factor < 1.5:
             continue
         e.tick(f"continuation: {name.replace('_', ' ')}")
+        test = e.test if name == "unchanged" else None
+        cost = 0.0
+        while True:
+            training = e.training()
+            if factor != 1.0:
+                _scale_rate(training.optimizer, factor)
+            run = continued(training, e.objective, steps=steps, start=start, level=level, test=test)
+            cost += run.cost
+            own = e.falls["unchanged_fall"].value if name == "raised_rate" else -math.inf
+            if name != "raised_rate" or run.fall.value > own or factor < 1.5 * BACK_OFF:
+                break
+            factor /= BACK_OFF
         if name == "raised_rate":
             e.add("raised_by", Estimate(factor), charge=False)
-        training = e.training()
-        if factor != 1.0:
-            _scale_rate(training.optimizer, factor)
-        test = e.test if name == "unchanged" else None
-        run = continued(training, e.objective, steps=steps, start=start, level=level, test=test)
         level = run.level if name == "unchanged" and run.finite else level
-        e.add_fall(f"{name}_fall", run.fall.value, run.fall.error, run.cost)
+        e.add_fall(f"{name}_fall", run.fall.value, run.fall.error, cost)
         e.curves[f"continuation_{name}"] = run.curve()
         e.lowest = min(e.lowest, *(v for v in run.losses if math.isfinite(v)))
         if name == "unchanged":

@@ -187,8 +187,16 @@ def falls_at_all(evidence: Evidence) -> float:
 
 
 def diverges(evidence: Evidence) -> float:
-    """Continued unchanged, the loss ends above its start by the range or more."""
-    return t.above(-evidence.measured("unchanged_fall"), t.RISE)
+    """Continued unchanged, the loss ends above its start by the range or more.
+
+    Or it has been thrown far above a constant predictor's, by steps far past the limit.
+    """
+    thrown = t.both(
+        t.above(-evidence.measured("explained"), t.RISE),
+        t.above(evidence.measured("stability"), t.FAR_PAST),
+        lower_wins(evidence),
+    )
+    return t.either(t.above(-evidence.measured("unchanged_fall"), t.RISE), thrown)
 
 
 def too_slow(evidence: Evidence) -> float:

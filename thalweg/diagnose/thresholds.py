@@ -22,7 +22,7 @@ PACE = 0.2
 """A run is slow that falls by less than this share of what thirty steps of L-BFGS or the best other
 arm reach from the same point. Healthy runs reach 0.4 to 1, ravines 0.001 to 0.1."""
 
-TINY_STABILITY = 0.05
+TINY_STABILITY = 0.1
 """THEORY.md, section 4: a step is too small where stability is far below 0.1 and a raised rate falls
 several times faster."""
 
@@ -36,6 +36,9 @@ THEORY.md, section 4, gives 0.05 to 1."""
 EDGE = 0.4
 """Stability from which full-batch steps are seen to bounce: 1 by theory at a fixed point; half of a
 two-cycle's points lie where the curvature is lower."""
+
+FAR_PAST = 3.0
+"""Stability of steps that overshoot in any curvature that the run meets; runs at the edge have 0.4 to 2."""
 
 NOISE_SHARE = 0.35
 """Noise makes a good part of the second-order term of a step: near a floor, where one gradient is as

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from thalweg.clinic.architectures import Build
 from thalweg.clinic.entry import Draw
-from thalweg.clinic.generator.architectures import Build
 from thalweg.clinic.generator.setting import Setting, optimizer_of
 from thalweg.clinic.interventions import Intervention
 from thalweg.clinic.training import train

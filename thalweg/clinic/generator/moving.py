@@ -143,7 +143,7 @@ def wild(draw: Draw) -> Drawn:
         names=("curved", "linear"),
         architectures=("perceptron", "linear", "residual"),
         kinds=("sgd", "momentum", "adam"),
-        batches=(8, 16),
+        batches=(16,),
     )
     rows, targets = (x.clone() for x in setting.data.train)
     model = setting.build()

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from thalweg.clinic.data import Split, breast_cancer, curved, digits, linear_made, rings
-from thalweg.clinic.entry import Draw
-from thalweg.clinic.generator.architectures import (
+from thalweg.clinic.architectures import (
     Build,
     convolutional,
     factorised,
@@ -20,6 +18,8 @@ from thalweg.clinic.generator.architectures import (
     residual,
     tokens,
 )
+from thalweg.clinic.data import Split, breast_cancer, curved, digits, linear_made, rings
+from thalweg.clinic.entry import Draw
 from thalweg.clinic.training import Loss, train
 
 __all__ = [
@@ -70,11 +70,11 @@ def optimizer_of(kind: str, model: nn.Module, rate: float, **others: Any) -> tor
 def draw_data(draw: Draw, *names: str) -> tuple[str, Split, Loss]:
     """One of the data sets of these names, some hundreds of examples of it, and its loss."""
     name = draw.one_of(*names)
-    rows, noise = draw.integer(160, 400), draw.uniform(0.02, 0.15)
+    rows, noise = draw.integer(120, 260), draw.uniform(0.02, 0.15)
     if name == "digits":
-        return name, digits(draw.generator, min(rows, 300)), cross_entropy
+        return name, digits(draw.generator, rows), cross_entropy
     if name == "breast_cancer":
-        return name, breast_cancer(draw.generator, min(rows, 400)), cross_entropy
+        return name, breast_cancer(draw.generator, rows), cross_entropy
     if name == "rings":
         return name, rings(draw.generator, rows), cross_entropy
     columns = draw.integer(4, 10)
@@ -94,7 +94,7 @@ def draw_setting(
     names: tuple[str, ...] = ("digits", "digits", "breast_cancer", "rings", "curved", "linear"),
     architectures: tuple[str, ...] = (),
     kinds: tuple[str, ...] = KINDS,
-    batches: tuple[int | None, ...] = (8, 16, 32, 64, None),
+    batches: tuple[int | None, ...] = (16, 32, 64, None),
 ) -> Setting:
     """A setting of these parts, its rate still open."""
     name, data, loss = draw_data(draw, *names)
@@ -110,9 +110,10 @@ def draw_setting(
     possible = [a for a in fitting if not architectures or a in architectures]
     architecture = draw.one_of(*(possible or ["perceptron"]))
     build = _network(draw, architecture, inputs, outputs)
-    return Setting(
-        data, name, loss, architecture, build, draw.one_of(*kinds), draw.one_of(*batches)
-    )
+    size = draw.one_of(*batches)
+    if architecture in IMAGES and size is not None:
+        size = max(size, 32)  # their steps are slow
+    return Setting(data, name, loss, architecture, build, draw.one_of(*kinds), size)
 
 
 def _network(draw: Draw, architecture: str, inputs: int, outputs: int) -> Build:

@@ -66,7 +66,7 @@ def slow_start(draw: Draw) -> Drawn:
 
 def noisy_run(draw: Draw) -> Drawn:
     """Small batches: the loss jumps about from step to step, and yet it falls."""
-    setting = draw_setting(draw, batches=(2, 4, 8))
+    setting = draw_setting(draw, batches=(4, 8))
     model = setting.build()
     setting = good_rate(setting, model, draw)
     rate = setting.rate * draw.log_uniform(0.15, 0.5)
@@ -75,7 +75,7 @@ def noisy_run(draw: Draw) -> Drawn:
 
 def any_run(draw: Draw) -> Drawn:
     """Whatever comes: rate, start, batch and length all by chance."""
-    setting = draw_setting(draw, kinds=KINDS, batches=(4, 8, 16, 32, 64, None))
+    setting = draw_setting(draw, kinds=KINDS, batches=(16, 16, 32, 64, None))
     model = setting.build()
     setting = good_rate(setting, model, draw)
     rate = setting.rate * draw.log_uniform(1e-3, 8.0)

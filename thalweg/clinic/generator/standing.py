@@ -245,7 +245,7 @@ def memorising(draw: Draw) -> Drawn:
         draw,
         names=("digits", "breast_cancer", "curved"),
         architectures=("perceptron", "residual", "convolutional", "recurrent", "transformer"),
-        batches=(8, 16, 32),
+        batches=(16, 32),
     )
     rows, targets = setting.data.train
     count = draw.integer(40, 120)

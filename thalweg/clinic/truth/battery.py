@@ -22,14 +22,13 @@ from thalweg.clinic.interventions import (
     nothing,
     objective,
     rate,
-    together,
 )
 from thalweg.clinic.truth.experiment import Run, continued, mean, settled
 from thalweg.task import Task
 
 __all__ = ["Battery", "fresh", "push"]
 
-PASSES, STEPS = 30.0, (40, 300)
+PASSES, STEPS = 30.0, (40, 400)
 """Length of an experiment: so many passes over the data, within so many steps."""
 
 DIMENSIONS = 1200
@@ -235,7 +234,8 @@ class Battery:
         for factor in (3.0, 10.0, 100.0, 1e3, 1e4):
             change = rate(factor) if self.task.schedule is None else constant_rate(now * factor)
             found[factor] = self.fall(change)
-            if found[factor] < -1 or found[factor] > 8 * own:
+            worse = factor > 3 and found[factor] < max(found[3.0], 0.01)
+            if worse or found[factor] < -1 or found[factor] > 8 * own:
                 break
         return found
 
@@ -250,7 +250,7 @@ class Battery:
         """Falls of other optimizers in as many evaluations, and of L-BFGS."""
         changes = [adam(1e-2)]
         if isinstance(self.task.optimizer, torch.optim.SGD):
-            changes += [momentum(0.9), together(rate(0.5), momentum(0.97))]
+            changes.append(momentum(0.9))
         return {str(c): self.fall(c) for c in changes} | {"L-BFGS": self.descent()}
 
     def plain(self) -> float:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from thalweg.clinic.interventions import nothing, rate
-from thalweg.clinic.truth.battery import Battery, push
+from thalweg.clinic.truth.battery import Battery, fresh, push
 from thalweg.clinic.truth.experiment import mean
 from thalweg.diagnose.cause import Cause
 
@@ -107,7 +107,9 @@ def _miswired(b: Battery) -> Truth:
 
 
 def _numbers(b: Battery) -> dict[str, float]:
-    keys = {str(c): b.fall(c) for c in (nothing, rate(0.1), push(0.1))}
+    keys = {str(c): b.fall(c, orders=2) for c in (nothing, rate(0.1))} | {
+        "pushed": b.fall(push(0.1))
+    }
     return keys | {
         "raised": max(b.raised().values()),
         "other": max(b.others().values()),
@@ -116,18 +118,18 @@ def _numbers(b: Battery) -> dict[str, float]:
         "constant": b.constant,
         "range": b.range,
         "L-BFGS": b.descent(),
-        "without noise": b.without_noise(),
     }
 
 
 def _causes(b: Battery) -> dict[Cause, Ternary]:
-    own, tenth, third = (b.fall(c, orders=2) for c in (nothing, rate(0.1), rate(1 / 3)))
+    own, tenth = b.fall(nothing, orders=2), b.fall(rate(0.1), orders=2)
+    third = b.fall(rate(1 / 3))
     lower = max(tenth, third)
-    diverging = every(over(-own, 0.2, 1.0), over(lower - max(own, -10.0), 0.2, 0.5))
+    diverging = every(over(-own, 0.3, 2.0), over(lower - max(own, -10.0), 0.2, 0.5))
     if diverging:
         return {Cause.DIVERGING: True}
     raised = max(b.raised().values())
-    pushed = b.fall(push(0.1), orders=2)
+    pushed = b.fall(push(0.1))
     other = max(b.others().values())
     here = max(own, 0.0)
     falls = over(own, 0.004, 0.015)
@@ -140,21 +142,28 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
         over(lower, 0.002, 0.01),
         under(b.late(), 0.25 * gain, 0.6 * gain) if gain > 0 else False,
     )
-    noise = over(b.without_noise() - own, 0.25 * gain, 0.5 * gain) if b.noisy else False
+    noise = False
+    if b.noisy and gain > 0:
+        noise = over(b.without_noise() - own, 0.25 * gain, 0.5 * gain)
 
     # A nudge, and then the run's own steps or descent, go where the run by itself does not.
-    leaves = over(max(pushed, b.pushed_descent if falls is not True else 0.0) - here, 0.01, 0.04)
+    further = pushed - here
+    if falls is not True:
+        further = max(further, b.pushed_descent - max(here, b.descent()))
+    leaves = over(further, 0.01, 0.04)
     slower = every(over(raised, 0.005, 0.02), over(raised, 2.0 * here, 4.0 * here))
     slope = over(b.descent(), 0.004, 0.015)
     crawls = every(over(other, 0.005, 0.02), over(other, 3.0 * here, 6.0 * here))
     best = max(lower, raised, pushed)
+    if b.start > 0.8 * b.constant:  # next to nothing was learnt that a fresh start would lose
+        best = max(best, 0.5 * b.fall(fresh(b.build)))
     found = {
         Cause.DIVERGING: diverging,
         Cause.EDGE_OF_STABILITY: every(lower_wins, negated(noise), negated(spiky)),
         Cause.NOISE_FLOOR: every(lower_wins, noise, negated(spiky)),
         Cause.STEP_TOO_SMALL: every(slower, slope, negated(leaves), negated(spiky)),
         Cause.SPIKES: spiky,
-        Cause.SADDLE: every(negated(falls), leaves, _bends_down(b)),
+        Cause.SADDLE: every(negated(falls), leaves, _bends_down(b), negated(spiky)),
         Cause.RAVINE: every(
             over(own, 1e-6, 1e-5),
             crawls,

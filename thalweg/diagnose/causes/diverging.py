@@ -8,6 +8,7 @@ from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.phrases import fall, number
+from thalweg.diagnose.signs import diverges
 from thalweg.estimate import Evidence
 
 __all__ = ["diverging"]
@@ -15,7 +16,7 @@ __all__ = ["diverging"]
 
 def diverging(evidence: Evidence) -> Finding | None:
     """Continued unchanged the loss ends far above its start; a lower rate lets it fall."""
-    rise = t.above(-evidence.measured("unchanged_fall"), t.RISE)
+    rise = diverges(evidence)
     if evidence.value("unchanged_rise") > 100:
         rise = t.either(rise, t.above(evidence["unchanged_rise"], 10 * t.RISE))
     lower = evidence.measured("lower_rate_fall")

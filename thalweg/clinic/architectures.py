@@ -1,4 +1,4 @@
-"""The networks that are drawn: each maker takes a width and gives a model with torch's own start."""
+"""Networks of every kind that the clinic trains: each maker takes a width, and torch starts it."""
 
 from collections.abc import Callable
 
