@@ -87,9 +87,28 @@ def test_gradients_tell_noise_and_the_rate() -> None:
     assert names(history(losses, **pairs(0.2, 0.1, 5))) == set()
     large = history(losses, **pairs(-0.6, 0.1, 40))
     assert names(large) == {"rate_too_large"}
+    assert "unless an epoch has 2 batches" in what_is_seen(large)[0].sentence
     assert names(history(losses, **pairs(0.9999, 1e-6, 40))) == {"rate_too_small"}
     micro = pairs(0.9999, 1e-6, 40) | {"micro_batches": np.full(40, 4.0)}
     assert names(history(losses, **micro)) == set()
+
+
+@pytest.mark.parametrize("batches", [2, 4, 6])
+def test_batches_that_share_out_an_epoch_are_named_as_what_may_oppose(batches: int) -> None:
+    random = np.random.default_rng(0)
+    examples = random.normal(size=(20 * batches, 30))
+    examples -= examples.mean(0)  # a minimum, where every gradient is noise
+    parts = [
+        examples[random.permutation(20 * batches)].reshape(batches, 20, 30).mean(1)
+        for _ in range(200)
+    ]
+    product = np.concatenate([(epoch[1:] * epoch[:-1]).sum(1) for epoch in parts])
+    norm = np.concatenate([np.linalg.norm(epoch[1:], axis=1) for epoch in parts])
+    seen = history(fall(400), gradient_product=product, gradient_norm=norm)
+    (event,) = [event for event in what_is_seen(seen) if event.name == "rate_too_large"]
+    assert event.numbers["product"] == pytest.approx(-1 / (batches - 1), rel=0.3)
+    most = int(event.sentence.partition("an epoch has ")[2].split()[0])
+    assert batches <= most <= 2 * batches
 
 
 def descended(matrix: Tensor, rate: float, steps: int) -> Trajectory:

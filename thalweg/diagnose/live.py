@@ -138,7 +138,10 @@ def signal_below_one(history: Trajectory) -> Event | None:
 
 
 def rate_too_large(history: Trajectory) -> Event | None:
-    """Consecutive gradients oppose each other: steps go beyond the valley's floor."""
+    """Consecutive gradients oppose each other: steps go beyond the valley's floor.
+
+    So does the noise of m batches that share out an epoch's examples, by 1/(m − 1), whatever the rate.
+    """
     products, squares = _pairs(history)
     if len(products) < LOOKS or len(history["micro_batches"]):
         return None
@@ -146,9 +149,11 @@ def rate_too_large(history: Trajectory) -> Event | None:
     mean, error = float(latest.mean()), _error(latest)
     if not mean + max(CLEAR * error, 0.1) < 0:
         return None
+    few = int(1 + 1 / max(-mean - 2 * error, 0.1))
     sentence = (
         f"the learning rate is at what the curvature allows, or above: consecutive gradients point "
-        f"against each other (product over square {number(mean, 2)} ± {number(error, 1)})"
+        f"against each other (product over square {number(mean, 2)} ± {number(error, 1)}); unless an "
+        f"epoch has {few} batches or fewer, whose noise does so at any rate"
     )
     return Event(history.steps, "rate_too_large", sentence, {"product": mean, "error": error})
 

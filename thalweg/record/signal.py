@@ -16,8 +16,10 @@ def gradient_signal(history: Trajectory, since: int = 0) -> Estimate:
     P/(Q − P), with P the mean of ``gradient_product`` and Q that of the squared ``gradient_norm``
     at the same updates: ⟨g_t, g_{t+1}⟩ of two independent mini-batches has mean ‖∇f‖² and ‖g‖² has
     mean ‖∇f‖² + tr Σ. Below 1 a gradient is mostly noise. Products of consecutive gradients lie
-    below ‖∇f‖² by η(∇fᵀH∇f + tr HΣ), what the step between them took off; those of micro-batches
-    of one update have no such bias. Where gradients are clipped, it is of the clipped ones.
+    below ‖∇f‖² by η(∇fᵀH∇f + tr HΣ), what the step between them took off, and by tr Σ/(m − 1) where
+    m batches share out an epoch's examples; so near a minimum it may come out below 0. Those of
+    micro-batches of one update have no such bias but the latter. Where gradients are clipped, it is
+    of the clipped ones.
 
     Error: the standard error over looks, to first order. NaN for fewer than 8 looks; infinite where
     no noise is seen.
