@@ -29,7 +29,8 @@ def test_the_distance_is_scipys(seed: int, first: int, second: int) -> None:
 
 def example() -> Density:
     rng = np.random.default_rng(0)
-    rules = tuple(Rule(*normal(rng, 5), normal(rng, 3)) for _ in range(3))
+    few, many = np.zeros(3, dtype=bool), np.arange(5) == 2
+    rules = tuple(Rule(*normal(rng, 5), many, Rule(*normal(rng, 3), few)) for _ in range(3))
     return Density(50, np.array([-4.0, 6.0]), rules, "1")
 
 
@@ -46,7 +47,7 @@ def test_the_smoothed_density_has_mass_one() -> None:
     height = example().smoothed(places, 0.2)
     assert np.trapezoid(height, places) == pytest.approx(1, abs=1e-6)
     assert np.trapezoid(height * places, places) == pytest.approx(
-        float(np.dot(*example().measure())), abs=1e-6
+        float(np.dot(*example().spread())), abs=1e-6
     )
 
 
@@ -58,7 +59,7 @@ def test_without_random_vectors_it_is_exact() -> None:
 
 
 def test_one_random_vector_tells_no_error() -> None:
-    one = Density(5, np.zeros(0), (Rule(np.ones(1), np.ones(1), (np.ones(1), np.ones(1))),), "1")
+    one = Density(5, np.zeros(0), (Rule(np.ones(1), np.ones(1), np.ones(1, dtype=bool)),), "1")
     assert np.isnan(one.error.value) and np.isnan(one.share_below(0.5).error)
 
 
@@ -79,7 +80,7 @@ def test_single_outliers_are_known_and_do_not_blur_the_bulk(seed: int) -> None:
     matrix, _ = symmetric(eigenvalues, seed)
     found = density(Dense(matrix), torch.zeros(1).double(), probes=3, budget=90)
     assert found.outliers[-2:] == pytest.approx([5.0, 9.0], abs=1e-6)
-    off = distance(found.measure(), (np.sort(eigenvalues), np.full(302, 1 / 302)))
+    off = distance(found.spread(), (np.sort(eigenvalues), np.full(302, 1 / 302)))
     assert off < 0.1 * 0.05  # of the mean size of the bulk
     assert off < found.error.value < 0.02
 

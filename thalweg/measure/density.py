@@ -11,25 +11,48 @@ from thalweg.estimate import Estimate
 
 __all__ = ["Density", "Rule", "distance", "half_width"]
 
+PARTS = 8
+"""Points that stand for an even density between two places."""
+
 Functional = Callable[[np.ndarray, np.ndarray], float]
 """A number that depends on a measure alone: of its places and its weights."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A Gauss quadrature of the spectrum that one random vector sees; the weights sum to 1.
+    """A quadrature of the spectrum that one random vector sees.
 
-    ``coarse`` is that of half as many products: the distance of the two tells its error.
+    Attributes:
+        values: its places, ascending.
+        weights: of each, with a sum of 1.
+        certain: whether an eigenvalue is known to lie at each place; else eigenvalues lie about it.
+        coarse: the rule of half as many products, which tells the error; None of that one itself.
     """
 
     values: np.ndarray
     weights: np.ndarray
-    coarse: tuple[np.ndarray, np.ndarray]
+    certain: np.ndarray
+    coarse: "Rule | None" = None
+
+    def spread(self) -> tuple[np.ndarray, np.ndarray]:
+        """The measure with the weight of each uncertain place spread evenly half-way to its neighbours.
+
+        Many eigenvalues make a smooth density, which comes far nearer to them than points do.
+        """
+        middles = (self.values[1:] + self.values[:-1]) / 2
+        low, high = np.r_[self.values[:1], middles], np.r_[middles, self.values[-1:]]
+        steps = (np.arange(PARTS) + 0.5) / PARTS
+        parts = low[:, None] + (high - low)[:, None] * steps
+        parts[self.certain] = self.values[self.certain, None]
+        return parts.ravel(), np.repeat(self.weights / PARTS, PARTS)
 
 
 @dataclass(frozen=True)
 class Density:
     """Eigenvalues that are known one by one, and a quadrature of all the others.
+
+    Moments and other numbers are those of :meth:`measure`, whose first moments are exact;
+    :meth:`spread` is nearest to where the eigenvalues lie.
 
     Attributes:
         dim: number of eigenvalues.
@@ -52,9 +75,21 @@ class Density:
             without: leave out the rule of this place.
             coarse: take the coarse rules.
         """
+        rules = self._chosen(without, coarse)
+        return self._with_outliers([(rule.values, rule.weights) for rule in rules])
+
+    def spread(self, without: int | None = None, *, coarse: bool = False) -> tuple[np.ndarray, ...]:
+        """The same with the weights of uncertain places spread out: the best guess of the density."""
+        return self._with_outliers([rule.spread() for rule in self._chosen(without, coarse)])
+
+    def _chosen(self, without: int | None, coarse: bool) -> list[Rule]:
         rules = [rule for place, rule in enumerate(self.rules) if place != without]
-        pairs = [rule.coarse if coarse else (rule.values, rule.weights) for rule in rules]
-        rest = (self.dim - len(self.outliers)) / max(1, len(rules))
+        return [rule.coarse or rule for rule in rules] if coarse else rules
+
+    def _with_outliers(
+        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, ...]:
+        rest = (self.dim - len(self.outliers)) / max(1, len(pairs))
         values = np.concatenate([self.outliers, *(v for v, _ in pairs)])
         weights = np.concatenate([np.ones(len(self.outliers)), *(rest * w for _, w in pairs)])
         order = np.argsort(values, kind="stable")
@@ -86,31 +121,21 @@ class Density:
         """
         if not self.rules:
             return Estimate(0.0, 0.0, self.unit)
-        bias = distance(self.measure(), self.measure(coarse=True))
+        bias = distance(self.spread(), self.spread(coarse=True))
         count = len(self.rules)
         if count == 1:
             return Estimate(math.nan, math.nan, self.unit)
-        rest = 1 - len(self.outliers) / self.dim
-        apart = [
-            distance((rule.values, rule.weights), self._others(j))
-            for j, rule in enumerate(self.rules)
-        ]
-        chance = rest * float(np.mean(apart)) * math.sqrt(count - 1) / count
+        whole = self.spread()
+        apart = [distance(self.spread(j), whole) for j in range(count)]
+        chance = float(np.mean(apart)) * math.sqrt(count - 1)
         return Estimate(bias + half_width(count - 1) * chance, 0.0, self.unit)
-
-    def _others(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        rules = [rule for j, rule in enumerate(self.rules) if j != place]
-        values = np.concatenate([rule.values for rule in rules])
-        weights = np.concatenate([rule.weights for rule in rules]) / len(rules)
-        order = np.argsort(values, kind="stable")
-        return values[order], weights[order]
 
     def smoothed(self, places: np.ndarray, width: float | np.ndarray) -> np.ndarray:
         """The density at some places: a Gaussian of standard deviation ``width`` for each eigenvalue.
 
         ``width`` may be one for each place.
         """
-        values, weights = self.measure()
+        values, weights = self.spread()
         wide = np.broadcast_to(np.asarray(width, float), places.shape)[:, None]
         bells = np.exp(-0.5 * ((places[:, None] - values) / wide) ** 2)
         return (bells * weights).sum(1) / (wide[:, 0] * math.sqrt(2 * math.pi))

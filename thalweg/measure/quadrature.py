@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import eigh_tridiagonal, solve_banded
 from torch import Tensor
 
 from thalweg.errors import UsageError
@@ -15,7 +16,7 @@ from thalweg.measure.operators import Deflated, operator_of
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
 
-__all__ = ["check_counts", "density", "density_of_space", "krylov_space"]
+__all__ = ["check_counts", "density", "density_of_space", "krylov_space", "rule_of"]
 
 KNOWN = 1e-2
 """Relative error up to which an eigenvalue at an end counts as known for itself."""
@@ -24,7 +25,13 @@ MOST_WEIGHT = 12.0
 """Share of a random vector, in units of 1/dim, up to which a Ritz value is a single eigenvalue: more
 is seen by chance in fewer than 1 of 1000, and tells of several eigenvalues in one place."""
 
-QUADRATURE = 0.05
+RESOLVED = 1e-3
+"""Residual of a place, as a share of the way to its neighbours, below which an eigenvalue is there."""
+
+MOST_STRETCH = 2.0
+"""How far beyond the spectrum the arithmetic of a prescribed place may reach; else there is none."""
+
+QUADRATURE = 0.1
 """Change of a quadrature by half its products, as a share of the mean size of an eigenvalue, below
 which it is good enough."""
 
@@ -85,7 +92,7 @@ def density_of_space(
     values, _, vectors = space.ritz()
     basis = torch.stack([space.combine(vectors[:, i]) for i in outliers]) if outliers else None
     bulk = Deflated(space.operator, like.new_zeros(0, dim) if basis is None else basis)
-    rules = [_rule(space, set(outliers))]
+    rules = [rule_of(space, values[outliers])]
     for left in range(probes - 1, 0, -1):
         most = min(budget // left, space.most)
         if most < 2:
@@ -95,7 +102,7 @@ def density_of_space(
         _grow(fresh, _Settled(fresh))
         if not math.isfinite(fresh.diagonal[-1]):
             break
-        rules.append(_rule(fresh, set()))
+        rules.append(rule_of(fresh, np.zeros(0)))
         budget -= fresh.size
     return Density(dim, values[outliers], tuple(rules), unit)
 
@@ -112,28 +119,67 @@ def _outliers(space: Lanczos) -> list[int]:
     return sorted(places) if len(places) < len(good) else sorted(places)[:-1]
 
 
-def _rule(space: Lanczos, without: set[int]) -> Rule:
-    values, _, vectors = space.ritz()
-    kept = [i for i in range(len(values)) if i not in without]
-    fine = values[kept], vectors[0, kept] ** 2
-    half = _half(space, values[sorted(without)])
-    return Rule(fine[0], fine[1] / fine[1].sum(), half)
+def rule_of(space: Lanczos, outliers: np.ndarray, anchor: float = 0.0) -> Rule:
+    """The Gauss-Radau quadrature of a Krylov space with a place at ``anchor``, without the outliers.
+
+    A network has many directions that do nothing, and its spectrum a heap of eigenvalues at 0: a
+    rule with a place there wastes none of the others on it.
+
+    Source: Golub, Some modified matrix eigenvalue problems, SIAM Review 15 (1973).
+    """
+    coarse = _radau(space, max(1, (space.size + len(outliers)) // 2), anchor, outliers)
+    fine = _radau(space, space.size, anchor, outliers)
+    return replace(fine, coarse=coarse)
 
 
-def _half(space: Lanczos, without: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rule of half as many products, without what lies nearest to some values."""
-    size = max(1, (space.size + len(without)) // 2)
-    values, vectors = eigh_tridiagonal(
-        np.array(space.diagonal[:size]), np.array(space.off_diagonal[: size - 1])
-    )
-    weights = vectors[0] ** 2
-    if len(without) and len(values) > 1:
-        inside = (values > without[without < 0].max(initial=-np.inf)) & (
-            values < without[without > 0].min(initial=np.inf)
-        )
-        if inside.any():
-            values, weights = values[inside], weights[inside]
-    return values, weights / weights.sum()
+def _radau(space: Lanczos, size: int, anchor: float, outliers: np.ndarray) -> Rule:
+    """That of the first ``size`` products."""
+    ended = size == space.size and space.exhausted
+    diagonal, sides = _prescribed(space, size, math.nan if ended else anchor)
+    scale = float(np.abs(space.diagonal[:size]).max()) + 2 * max(space.off_diagonal[:size])
+    values, vectors = eigh_tridiagonal(diagonal, sides)
+    gaps = np.diff(values, prepend=-np.inf, append=np.inf)
+    room = np.minimum(gaps[1:], gaps[:-1])
+    at = np.abs(values - anchor) <= 1e-9 * scale
+    certain = at | (np.abs(vectors[-1]) * scale <= RESOLVED * room) | ended
+    kept = _inside(values, outliers)
+    weights = vectors[0, kept] ** 2
+    return Rule(values[kept], weights / weights.sum(), certain[kept])
+
+
+def _prescribed(space: Lanczos, size: int, anchor: float) -> tuple[np.ndarray, np.ndarray]:
+    """The tridiagonal matrix with a last entry that makes ``anchor`` an eigenvalue.
+
+    Where the arithmetic would reach far beyond the spectrum, that of one product fewer; and where
+    neither will do, or ``anchor`` is no number, the matrix as it is.
+    """
+    diagonal, sides = np.array(space.diagonal[:size]), np.array(space.off_diagonal[:size])
+    scale = float(np.abs(diagonal).max()) + 2 * float(sides.max())
+    for used in (size, size - 1) if math.isfinite(anchor) else ():
+        last = _last_entry(diagonal[:used], sides[:used], anchor) if used else math.nan
+        if abs(last - anchor) <= MOST_STRETCH * scale:
+            return np.r_[diagonal[:used], last], sides[:used]
+    return diagonal, sides[:-1]
+
+
+def _last_entry(diagonal: np.ndarray, sides: np.ndarray, anchor: float) -> float:
+    bands = np.zeros((3, len(diagonal)))
+    bands[0, 1:], bands[1], bands[2, :-1] = sides[:-1], diagonal - anchor, sides[:-1]
+    unit = np.zeros(len(diagonal))
+    unit[-1] = 1.0
+    try:
+        column = solve_banded((1, 1), bands, unit)
+    except (np.linalg.LinAlgError, ValueError):
+        return math.nan
+    return anchor + float(sides[-1]) ** 2 * float(column[-1])
+
+
+def _inside(values: np.ndarray, outliers: np.ndarray) -> np.ndarray:
+    """Which places lie between the negative and the positive outliers; at least one does."""
+    low = outliers[outliers < 0].max(initial=-np.inf) * (1 - KNOWN)
+    high = outliers[outliers >= 0].min(initial=np.inf) * (1 - KNOWN)
+    kept = (values > low) & (values < high)
+    return kept if kept.any() else np.abs(values) == np.abs(values).min()
 
 
 class _Settled:
@@ -146,9 +192,10 @@ class _Settled:
         if self.space.size < self.due:
             return False
         self.due = self.space.size + max(2, self.space.size // 8)
-        rule = _rule(self.space, set())
+        rule = rule_of(self.space, np.zeros(0))
+        assert rule.coarse is not None
         size = float(rule.weights @ np.abs(rule.values))
-        return distance((rule.values, rule.weights), rule.coarse) <= QUADRATURE * size
+        return distance(rule.spread(), rule.coarse.spread()) <= QUADRATURE * size
 
 
 def _grow(space: Lanczos, enough: Callable[[], bool]) -> None:

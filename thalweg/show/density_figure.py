@@ -101,7 +101,7 @@ def _alone(spectrum: Spectrum, width: float, colour: str, single: bool) -> go.Sc
 
 def _density(spectrum: Spectrum, places: np.ndarray, width: float) -> np.ndarray:
     """Per unit of the eigenvalue, blurred by the same width everywhere on the axis."""
-    values, weights = spectrum.density.measure()
+    values, weights = spectrum.density.spread()
     warped, axis = _warp(values, width), _warp(places, width)
     blur = BLUR * (axis[-1] - axis[0])
     bells = np.exp(-0.5 * ((axis[:, None] - warped) / blur) ** 2) / (blur * math.sqrt(2 * math.pi))
