@@ -30,6 +30,7 @@ def test_both_changes_are_made_the_optimizer_first_whatever_the_order() -> None:
         cure = named(name)
         assert cure is not None and cure.name == "adam 0.01 + learning_rate x0.5"
         assert cure.code.index("Adam") < cure.code.index("0.5")
+        assert cure.code.count("leave out the step() of a schedule") == 1
 
 
 @pytest.mark.parametrize(

@@ -180,14 +180,42 @@ def test_a_band_spans_the_seeds() -> None:
     assert band.y == (*highest, *lowest[::-1])
 
 
-def test_gains_have_their_errors_and_no_bar_for_what_diverged() -> None:
+def test_gains_have_their_intervals_and_no_bar_for_what_diverged() -> None:
     race = samples.race()
     bars = trace(gains(race), "gain")
     assert "unchanged" not in bars.y
     found = dict(zip(bars.y, zip(bars.x, bars.error_x.array)))
-    assert found["Adam"] == (1.21, 0.11)
+    assert found["Adam"] == pytest.approx((1.21, 0.22))
     assert found["learning_rate x30"] == (None, None)
     assert any("diverged" in note.text for note in gains(race).layout.annotations)
+
+
+def test_an_arm_that_was_dropped_ends_with_a_cross_and_has_no_gain() -> None:
+    race = samples.race()
+    cut = replace(
+        race.arms[1],
+        evaluations=race.arms[1].evaluations[:7],
+        losses=tuple(row[:7] for row in race.arms[1].losses),
+        gain=Estimate(math.nan, math.nan, "loss", 1.0),
+        outcome="dropped at 30",
+    )
+    race = replace(race, arms=(race.arms[0], cut, *race.arms[2:]))
+    line = trace(race_losses(race), cut.name)
+    assert line.mode == "lines+markers" and len(line.x) == 7
+    assert [size > 0 for size in line.marker.size] == [False] * 6 + [True]
+    assert cut.name not in trace(gains(race), "gain").y
+    assert not [t for t in race_losses(race).data if t.name == f"{cut.name}: range over the seeds"]
+
+
+def test_the_points_of_a_gain_are_those_of_single_seeds() -> None:
+    race = samples.race()
+    arm, unchanged = race.arm("Adam"), race.arm("unchanged")
+    points = next(t for t in gains(race).data if t.type == "scatter" and t.y[0] == "Adam")
+    expected = [
+        sum(one[-4:]) / 4 - sum(two[-4:]) / 4
+        for one, two in zip(unchanged.losses, arm.losses, strict=True)
+    ]
+    assert points.x == pytest.approx(expected)
 
 
 def test_a_race_without_arms_is_an_empty_picture() -> None:

@@ -27,7 +27,7 @@ def combined(first: Cure, second: Cure) -> Cure | None:
     return Cure(
         JOINT.join(cure.name for cure in pair),
         "Both at once.",
-        "\n".join(cure.code for cure in pair),
+        _joined(pair[0].code, pair[1].code),
         change,
     )
 
@@ -50,6 +50,14 @@ def named(name: str) -> Cure | None:
     if len(pair) != 2 or pair[0] is None or pair[1] is None:
         return None
     return combined(pair[0], pair[1])
+
+
+def _joined(first: str, second: str) -> str:
+    """The lines of both; what both say of a schedule, or the like, at their end is said once."""
+    *begin, last = first.splitlines()
+    if last.startswith("#") and second.endswith(last):
+        return "\n".join([*begin, second])
+    return f"{first}\n{second}"
 
 
 def _family(cure: Cure) -> str:

@@ -33,7 +33,7 @@ def before_and_after(race: Race) -> tuple[tuple[str, ...], list[Row]]:
     """A table: the losses where the training stood, of the unchanged run, with the winner, and of
     the weights saved. Empty where there is no winner."""
     kinds = _kinds(race)
-    columns = ("", *_losses(race))
+    columns = ("run", *_losses(race))
     if race.winner is None:
         return columns, []
     winner, unchanged = race.arm(race.winner), race.arm(UNCHANGED)
