@@ -118,6 +118,27 @@ def test_a_large_model_is_sketched(tmp_path: Path) -> None:
         assert abs(distance.value - float((points[step] - points[0]).norm())) <= 4 * distance.error
 
 
+def test_a_small_model_of_double_precision_is_kept_to_the_bit(tmp_path: Path) -> None:
+    model = network().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    points, slopes = [flat(model.parameters())], []
+    with watch(model, optimizer, folder=tmp_path / "run", overhead=ALWAYS) as recorder:
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(X.double()), Y.double())
+            loss.backward()
+            slopes.append(flat(p.grad for p in model.parameters()))
+            optimizer.step()
+            points.append(flat(model.parameters()))
+            recorder.step(loss)
+    kept = RunFolder.open(tmp_path / "run").sketches()
+    assert kept is not None and len(kept) > 5
+    for row, step in enumerate(kept.steps):
+        assert torch.equal(kept.parameters[row], points[step])
+        if not kept.gradients[row].isnan().any():
+            assert torch.equal(kept.gradients[row], slopes[step])
+
+
 def accumulated(model: nn.Module, optimizer: Any, tell: Any, steps: int) -> None:
     for step in range(steps):
         loss = loss_of(model)

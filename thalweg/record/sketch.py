@@ -75,7 +75,7 @@ class FoldSketch:
         Args:
             vector: ``dim`` numbers of any shape, or several tensors that hold them in turn, such as
                 a model's parameters, which are never put together.
-            out: where to write it.
+            out: where to write it; of double precision, an exact sketch keeps that too.
 
         Raises:
             UsageError: another count of numbers.
@@ -88,7 +88,7 @@ class FoldSketch:
         result = torch.empty(self.size, device=device) if out is None else out
         flat = [part.detach().reshape(-1) for part in parts]
         if self.exact:
-            return torch.cat([part.to(device, torch.float32) for part in flat], out=result)
+            return torch.cat([part.to(device, result.dtype) for part in flat], out=result)
         chunk = self._chunk(device)
         begin = 0
         for pieces, length in _chunks(flat, len(chunk)):

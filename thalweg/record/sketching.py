@@ -45,7 +45,9 @@ class Sketching:
         self.book = SketchBook(
             path, self.sketch, list(parameters), [p.shape for p in self._parameters]
         )
-        self._left = max(8, ROOM // (8 * self.sketch.size))
+        double = any(p.dtype == torch.float64 for p in self._parameters) and self.sketch.exact
+        dtype = torch.float64 if double else torch.float32
+        self._left = max(8, ROOM // (2 * dtype.itemsize * self.sketch.size))
         self._density = min(32, max(3, self._left // 16))
         self._epoch = epoch
         self._spaced = self._by_epoch = begin
@@ -55,7 +57,7 @@ class Sketching:
         self._meets = False
         device = self._parameters[0].device
         self._points, self._gradients = (
-            torch.empty(HELD, self.sketch.size, device=device) for _ in range(2)
+            torch.empty(HELD, self.sketch.size, dtype=dtype, device=device) for _ in range(2)
         )
 
     def wants(self, step: int) -> bool:
