@@ -429,6 +429,8 @@ def test_erratic_examples_are_left_out_or_drawn_seldom() -> None:
     task = outliers()
     rows = set(tw.measure.per_example(task).erratic_rows().tolist())
     assert len(rows) >= 3 and rows <= {0, 1, 2, 3}
+    said = cures.drop_erratic().evidence(task)  # type: ignore[misc]
+    assert said.startswith(f"{len(rows)} of 96 examples") and "the rows" in said
     seen: dict[str, list[Tensor]] = {}
     for cure in (cures.drop_erratic(), cures.down_weight_erratic(0.1)):
         training = begun(task, cure)
@@ -543,3 +545,21 @@ def test_a_saddle_whose_slope_has_no_part_in_the_way_out_is_left_along_it() -> N
     out, fall = newton_step(level, torch.zeros(3, dtype=torch.float64), saddle_free=True)
     assert abs(float(out[1])) == pytest.approx(0.5**0.5, rel=0.3)  # the minima beside it
     assert fall.value == pytest.approx(0.25, rel=0.2)
+
+
+@pytest.mark.parametrize("cure", RACED, ids=lambda c: c.name)
+def test_a_step_of_the_users_own_is_cured_alike(cure: Cure) -> None:
+    def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    ends = []
+    for task in (with_test(momentum), replace(with_test(momentum), step=step)):
+        torch.manual_seed(0)
+        training = begun(task, cure)
+        training.advance(13)
+        ends.append((training.point(), training.examples_seen))
+    assert same(ends[0], ends[1])

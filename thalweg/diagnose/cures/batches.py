@@ -180,6 +180,7 @@ def drop_erratic() -> Cure:
         "2 gradient evaluations on up to 1000 examples; what the examples had to say.",
         "Pleiss, Zhang, Elenberg and Weinberger, Identifying mislabeled data, 2020",
         "examples",
+        evidence=_who_is_erratic,
     )
 
 
@@ -206,6 +207,18 @@ def down_weight_erratic(share: float = 0.1) -> Cure:
         "2 gradient evaluations on up to 1000 examples; batches are drawn with replacement.",
         "Ren, Zeng, Yang and Urtasun, Learning to reweight examples for robust deep learning, 2018",
         "examples",
+    )
+
+
+def _who_is_erratic(task: Task) -> str:
+    found = per_example(task)
+    rows = found.erratic_rows()
+    if not len(rows):
+        return f"None of {len(found)} examples has a large gradient that opposes the others'."
+    first = ", ".join(str(row) for row in rows[:5].tolist())
+    return (
+        f"{len(rows)} of {len(found)} examples have a large gradient that opposes the others': the "
+        f"strongest are the rows {first}."
     )
 
 
