@@ -4,6 +4,7 @@ import copy
 import gc
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -481,6 +482,24 @@ def test_a_full_disk_warns_once_and_training_goes_on(
     (tmp_path / "run" / "metrics.jsonl").symlink_to("/dev/full")
     with pytest.warns(RuntimeWarning, match="No space left on device") as seen:
         losses = train(model, optimizer, 600, recorder)
+    recorder.close()
+    assert len(seen) == 1
+    np.testing.assert_array_equal(recorder.trajectory["loss"].values, losses)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file can be removed there only")
+@pytest.mark.parametrize("what", ["run", "run/metrics.jsonl"])
+def test_files_that_were_removed_are_warned_of_once(
+    tmp_path: Path, model: nn.Sequential, optimizer: torch.optim.Optimizer, what: str
+) -> None:
+    recorder = watch(model, optimizer, folder=tmp_path / "run")
+    losses = train(model, optimizer, 300, recorder)
+    assert recorder.trajectory.steps == 300  # which writes them
+    gone = tmp_path / what
+    gone.rename(tmp_path / "elsewhere")
+    (shutil.rmtree if (tmp_path / "elsewhere").is_dir() else os.remove)(tmp_path / "elsewhere")
+    with pytest.warns(RuntimeWarning, match="No such file or directory.*training goes on") as seen:
+        losses = [*losses, *train(model, optimizer, 600, recorder)]
     recorder.close()
     assert len(seen) == 1
     np.testing.assert_array_equal(recorder.trajectory["loss"].values, losses)

@@ -6,6 +6,7 @@ from step 8, so that what was seen after it before counts no more. Numbers that 
 for are the texts ``nan``, ``inf`` and ``-inf``.
 """
 
+import errno
 import json
 import math
 import os
@@ -25,14 +26,15 @@ class MetricsWriter:
     """Appends lines, each by one write, so that a kill can tear the last one at most.
 
     Raises:
-        OSError: from every method, where the file cannot be written.
+        OSError: from every method, where the file cannot be written, or was removed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = -1
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        size = os.fstat(self._file).st_size
+        at_first = os.fstat(self._file)
+        size, self._links = at_first.st_size, at_first.st_nlink  # 0 where a disk does not count
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             self._write(b"\n")  # a torn line stays alone
 
@@ -59,6 +61,8 @@ class MetricsWriter:
         self.close()
 
     def _write(self, content: bytes) -> None:
+        if os.fstat(self._file).st_nlink == 0 < self._links:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         while content:
             content = content[os.write(self._file, content) :]
 
