@@ -192,6 +192,18 @@ def test_cures_named_are_raced_without_a_diagnosis(
     assert name == "race" and cures == ("Adam", "learning rate x0.1")
 
 
+def test_apply_goes_to_the_race_with_what_leads_to_the_task(
+    thalweg_program: Program, library: Library, here: Path
+) -> None:
+    status, _, _ = thalweg_program("race", CASE, "--cures", "Adam", "--apply", "cured")
+    ((_, _, given),) = library.calls
+    assert status == 0 and given["apply"] == Path("cured") and given["task_reference"] == CASE
+    RunFolder.create("runs/mine", task_reference=CASE).close()
+    for beside in (("--own-task",), ("--task", CASE)):
+        thalweg_program("race", "runs/mine", *beside, "--cures", "Adam", "--apply", "cured")
+        assert library.calls[-1][2]["task_reference"] == CASE
+
+
 def test_a_race_as_json_is_one_object(thalweg_program: Program, library: Library) -> None:
     library.race_result = Outcomes()
     out = thalweg_program("race", CASE, "--cures", "Adam", "--json").out

@@ -80,6 +80,39 @@ def test_an_applied_race_says_before_and_after(tmp_path: Path) -> None:
     json.dumps(plain, allow_nan=False)
 
 
+def noisy() -> Task:
+    """A quadratic at its noise floor, where an average of the weights is nearer to the minimum."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(64, 3, generator=generator, dtype=torch.float64)
+    y = x @ torch.ones(3, 1, dtype=torch.float64)
+    y = y + torch.randn(64, 1, generator=generator, dtype=torch.float64)
+    model = torch.nn.Linear(3, 1, bias=False).double()
+    torch.nn.init.ones_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), 0.15)
+    loss = torch.nn.functional.mse_loss
+    return Task(model=model, loss=loss, train=(x, y), optimizer=optimizer, batch_size=2)
+
+
+def test_what_answers_is_what_is_saved(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    task = noisy()
+    result = race(task, ["ema 0.98"], budget=10, seeds=3, apply=tmp_path / "cured")
+    assert result.applied is not None
+    objective = Examination.of(task, budget=math.inf).objective
+    saved = load_file(result.applied.weights)["weight"].reshape(-1)
+    assert objective.value(saved) == result.applied.after[0] == result.arm("ema 0.98").losses[0][-1]
+
+
+def test_several_that_answer_together_are_saved_each(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    result = race(noisy(), ["snapshots over 40"], budget=10, seeds=3, apply=tmp_path / "cured")
+    assert result.applied is not None and result.applied.weights == tmp_path / "cured" / "answers"
+    members = sorted(result.applied.weights.iterdir())
+    assert len(members) > 1 and all(
+        load_file(member)["weight"].shape == (1, 3) for member in members
+    )
+
+
 def test_without_a_winner_nothing_is_saved(tmp_path: Path) -> None:
     result = race(slow(), ["learning_rate x0.1"], budget=40, seeds=2, apply=tmp_path / "cured")
     assert result.winner is None and result.applied is None

@@ -10,6 +10,7 @@ from thalweg.diagnose.examination import Examination
 from thalweg.diagnose.race_result import Applied, Race
 from thalweg.diagnose.track import Leg, begun, gone_on, look
 from thalweg.errors import FolderError
+from thalweg.record.checkpoint import WEIGHTS
 from thalweg.record.folder import RunFolder
 from thalweg.record.weights import write_weights
 from thalweg.run.training import Training
@@ -53,9 +54,8 @@ def applied(race: Race, leg: Leg, path: Path, task_reference: str | None) -> Rac
         loss, test, cost = look(training, e)
         steps = len(training.losses)
         folder.append_block(range(1, steps + 1), {"loss": training.losses, "learning_rate": rates})
-        _save(folder, steps, training)
+        weights = _save(folder, steps, training)
         folder.close()
-        weights = folder.checkpoint_path(steps) / "model.safetensors"
         done = Applied(
             path,
             weights,
@@ -87,7 +87,8 @@ def _checkpoint(folder: RunFolder, step: int, leg: Leg, e: Examination) -> None:
     _save(folder, step, begun(replace(leg, cure=None), e))
 
 
-def _save(folder: RunFolder, step: int, training: Training) -> None:
+def _save(folder: RunFolder, step: int, training: Training) -> Path:
+    """Where what answers is."""
     states = [] if training.answers is None else training.answers()
     schedule: Any = training.schedule if hasattr(training.schedule, "state_dict") else None
     with training.at_home():
@@ -104,7 +105,10 @@ def _save(folder: RunFolder, step: int, training: Training) -> None:
             )
         finally:
             training.model.load_state_dict(trained)
-    if len(states) > 1:
-        (folder.path / "answers").mkdir(exist_ok=True)
-        for place, state in enumerate(states):
-            write_weights(folder.path / "answers" / f"{place:02d}.safetensors", state)
+    if len(states) < 2:
+        return folder.checkpoint_path(step) / WEIGHTS
+    together = folder.path / "answers"
+    together.mkdir(exist_ok=True)
+    for place, state in enumerate(states):
+        write_weights(together / f"{place:02d}.safetensors", state)
+    return together

@@ -70,7 +70,8 @@ class Applied:
 
     Attributes:
         folder: a run folder; its last checkpoint holds what the training came to.
-        weights: the safetensors file in it.
+        weights: the safetensors file in it; the folder ``answers`` of several where those answer
+            together.
         cure: its name, and ``code`` the lines to paste.
         steps, evaluations: that it went on for.
         before, after: training loss and held-out loss (None without held-out data).
