@@ -476,9 +476,21 @@ def another_loss(task: Task) -> Task:
     return dataclasses.replace(task, loss=lambda o, t: 2 * loss(o, t))
 
 
+def another_step(task: Task) -> Task:
+    def step(model: nn.Module, batch: Any, optimizer: Any) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return dataclasses.replace(task, step=step)
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        another_step,
         another_weight,
         another_example,
         another_label,

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import random
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -36,7 +37,7 @@ EIGHT = [
     "clip 1",
     "weight_decay 0.001",
 ]
-RACES = 40
+RACES = 25
 BUDGET = 20 * 16 / 96
 """A step of 16 of 96 examples for each of the twenty looks."""
 
@@ -153,22 +154,22 @@ def level_task() -> Task:
 def test_being_chosen_does_not_flatter_the_winner() -> None:
     """Eight cures that do nothing: one of them reads as help in a fortieth of races, not in a fifth.
 
-    Where a run ends is drawn anew for each, so that the best of a stage owes it to chance.
+    Where an arm ends on a seed is chance, so that the best of a stage owes it to its seeds.
     """
-    draw = torch.Generator().manual_seed(5)
     task, arms, gains, helped = level_task(), [*EIGHT[:7], "momentum 0.9"], [], 0
+    for k in range(RACES):
 
-    def chance(run: Callable[[Leg], Ran], legs: Iterable[Leg]) -> Iterable[Ran]:
-        for leg in legs:
-            end = 1 + 0.1 * float(torch.randn(1, generator=draw))
-            yield Ran((1.0, *[end] * (len(leg.evaluations) - 1)), (), 1.0)
+        def chance(run: Callable[[Leg], Ran], legs: Iterable[Leg], k: int = k) -> Iterable[Ran]:
+            for leg in legs:
+                draw = random.Random(f"{k}|{leg.name}|{leg.seed}")
+                end = 1 + 0.1 * draw.gauss(0, 1)
+                yield Ran((1.0, *[end] * (len(leg.evaluations) - 1)), (), 1.0)
 
-    for _ in range(RACES):
         result = race(task, arms, budget=20, seeds=3, map=chance)
         helped += result.winner is not None
         gains += [arm.gain.value for arm in result.arms if arm.name != "unchanged"][:1]
-    # More than 4 false helps of 40 would have a probability below 0.004 at 2.5%.
-    assert helped <= 4
+    # More than 3 false helps of 25 would have a probability below 0.004 at 2.5%.
+    assert helped <= 3
     # The gain of who was chosen is nought: its deviation is that of two means over three draws.
     assert abs(sum(gains) / RACES) < 3.3 * 0.1 * math.sqrt(2 / 3 / RACES)
 
