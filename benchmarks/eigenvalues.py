@@ -118,6 +118,7 @@ def curvlinops(
     tolerance: float,
     detail: dict[str, Any],
     which: str = "LA",
+    top: int = TOP,
 ) -> np.ndarray:
     """The same by curvlinops' operator and SciPy's eigsh."""
     from curvlinops import HessianLinearOperator
@@ -140,7 +141,7 @@ def curvlinops(
     start = np.random.default_rng(0).standard_normal(hessian.shape[0]).astype(hessian.dtype)
     values = eigsh(
         counted,
-        k=TOP,
+        k=top,
         which=which,
         tol=tolerance,  # pyright: ignore[reportArgumentType]
         v0=start,
@@ -150,15 +151,15 @@ def curvlinops(
     return np.asarray(values)
 
 
-def pyhessian(model: nn.Module, data: Data, tolerance: float) -> np.ndarray:
-    """The ten largest in absolute value, by PyHessian's power iteration with deflation."""
+def pyhessian(model: nn.Module, data: Data, tolerance: float, top: int = TOP) -> np.ndarray:
+    """The ten (or so many) largest in absolute value, by PyHessian's power iteration with deflation."""
     from pyhessian import hessian
 
     own = copy.deepcopy(model)
     torch.manual_seed(0)
     with contextlib.redirect_stdout(io.StringIO()):
         found = hessian(own, nn.CrossEntropyLoss(), data=data, cuda=False)
-        values = found.eigenvalues(maxIter=POWER_STEPS, tol=tolerance, top_n=TOP)[0]
+        values = found.eigenvalues(maxIter=POWER_STEPS, tol=tolerance, top_n=top)[0]
     return np.array(values)
 
 
