@@ -12,15 +12,19 @@ from thalweg.show.gallery import LESSON, Claim, Drawn, Exhibit, exhibit
 NAMES = [each.name for each in LESSON]
 
 SLOW = {
+    "batch-minima",
     "batches",
+    "erratic-examples",
     "escape-times",
     "flat-minimum",
     "index",
     "path",
     "ravine",
+    "same-classes",
     "schedules",
     "sgd-and-descent",
     "shrinking-rates",
+    "skip-connections",
     "smoothing",
     "step",
     "two-escapes",

@@ -5,8 +5,10 @@ from difflib import get_close_matches
 
 from thalweg.errors import UsageError
 from thalweg.show.gallery import (
+    batch_minima,
     batches,
     critical_points,
+    erratic_examples,
     escape_times,
     flat_minimum,
     index,
@@ -15,9 +17,11 @@ from thalweg.show.gallery import (
     path,
     ravine,
     saddle,
+    same_classes,
     schedules,
     sgd_and_descent,
     shrinking_rates,
+    skip_connections,
     smoothing,
     step,
     too_large_step,
@@ -42,11 +46,15 @@ LESSON: Sequence[Exhibit] = (
     ravine.EXHIBIT,
     width.EXHIBIT,
     one_example.EXHIBIT,
+    erratic_examples.EXHIBIT,
     batches.EXHIBIT,
     flat_minimum.EXHIBIT,
+    batch_minima.EXHIBIT,
     sgd_and_descent.EXHIBIT,
+    same_classes.EXHIBIT,
     schedules.EXHIBIT,
     path.EXHIBIT,
+    skip_connections.EXHIBIT,
     escape_times.EXHIBIT,
     two_escapes.EXHIBIT,
 )
