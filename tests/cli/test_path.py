@@ -75,6 +75,8 @@ def test_quiet_leaves_the_sentences(thalweg_program: Program, runs: Path) -> Non
     ("arguments", "message"),
     [
         (("run1",), "must have sketches of two steps at least"),
+        (("run1", "--end", "best"), "must be left out without a task"),
+        (("run1", "--neighbours", "5"), "must be left out without a task"),
         (("line.py:task",), "RUN must be the path of a run folder"),
         (("run1", "--own-task", "--end", "first"), "end must be one of last, average, best"),
         (("run1", "--own-task", "--points", "1"), "--points must be a whole number of 2 or more"),

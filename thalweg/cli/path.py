@@ -112,6 +112,11 @@ def _measured(run: str, options: Options, terminal: Terminal) -> "RunPath":
         if found.task is None:
             from thalweg.measure.sketched import path_of_sketches
 
+            if options.end != "last" or options.neighbours:
+                raise UsageError(
+                    "--end and --neighbours must be left out without a task, as its loss is not known: "
+                    "--task or --own-task gives one"
+                )
             if (note := remark_unused_task(found)) is not None:
                 terminal.remark(note)
             return path_of_sketches(found.run, points=options.points)
