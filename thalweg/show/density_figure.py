@@ -57,7 +57,10 @@ def spectral_density(
     styled(figure, "eigenvalue (loss per unit²)", "eigenvalues per unit of curvature", height=380)
     top = math.log10(max(highest, 1e-300))
     floor = math.log10(0.3 / (places[-1] - places[0]))
-    figure.update_yaxes(type="log", range=[min(floor, top - 2), top + 0.4], tickformat="~g")
+    figure.update_yaxes(type="log", range=[min(floor, top - 2), top + 0.4])
+    figure.update_yaxes(
+        tickformat=None, exponentformat="power", dtick=max(1, round((top - floor) / 5))
+    )
     figure.add_vline(x=0, line={"width": 1, "color": "#8a8f98"})
     if math.isfinite(width):
         ticks = _ticks(places, width)

@@ -61,4 +61,6 @@ def _told(estimate: Estimate, factor: float) -> tuple[str, str]:
         return value, "unknown"
     if not estimate.error:
         return value, ""
-    return value, number(factor * estimate.error, 1)
+    share = estimate.unit.startswith("of the ")
+    within = number((100 if share else 1) * factor * estimate.error, 1)
+    return value, f"{within}%" if share else within
