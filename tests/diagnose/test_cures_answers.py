@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -563,3 +564,18 @@ def test_a_step_of_the_users_own_is_cured_alike(cure: Cure) -> None:
         training.advance(13)
         ends.append((training.point(), training.examples_seen))
     assert same(ends[0], ends[1])
+
+
+def test_hopping_never_ends_higher_and_leaves_a_poor_minimum() -> None:
+    """Two-bit parity by two units, from minima where many descents end: most hops find the lower one."""
+    task = tw.clinic.case("xor_poor_minimum")
+    training = begun(task, cures.basin_hopping(40))
+    objective = ground(task).objective
+    losses = [training.value(objective)]
+    for _ in range(6):
+        cost = training.cost
+        training.advance(1)
+        losses.append(training.value(objective))
+        assert 10 < training.cost - cost <= 1 + 40 + 1
+    assert all(b <= a * (1 + 1e-6) for a, b in pairwise(losses))
+    assert losses[-1] < 0.5 * losses[0]

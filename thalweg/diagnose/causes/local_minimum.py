@@ -32,5 +32,5 @@ def local_minimum(evidence: Evidence) -> Finding | None:
         sentence,
         evidence,
         ("descent_fall", "nudge_fall", "negative_curvature", "escape_fall", "earlier_fall"),
-        (cures.restart(), cures.perturb(1.0), cures.perturb(0.3)),
+        (cures.basin_hopping(), cures.restart(), cures.perturb(1.0)),
     )

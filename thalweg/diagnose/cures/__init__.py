@@ -25,14 +25,13 @@ from thalweg.diagnose.cures.cure import Change, Cure, Ground
 from thalweg.diagnose.cures.gradients import (
     clip,
     gradient_noise,
-    newton_cg,
     perturbed_descent,
-    saddle_free_newton,
     sharpness_aware,
     weight_decay,
 )
 from thalweg.diagnose.cures.loop import in_loop
 from thalweg.diagnose.cures.moves import negative_curvature, perturb, restart, revive
+from thalweg.diagnose.cures.on_all_data import basin_hopping, newton_cg, saddle_free_newton
 from thalweg.diagnose.cures.optimizers import adam, adamw, momentum, nesterov, rmsprop
 from thalweg.diagnose.cures.rates import learning_rate, range_test
 from thalweg.diagnose.cures.schedules import (
@@ -54,7 +53,7 @@ _MADE = (
     *(momentum, nesterov, rmsprop, adam, adamw),
     *(batch_size, batch_by_noise, without_replacement, drop_erratic, down_weight_erratic),
     *(perturb, perturbed_descent, gradient_noise, negative_curvature, restart, revive),
-    *(newton_cg, saddle_free_newton, sharpness_aware, clip, weight_decay),
+    *(newton_cg, saddle_free_newton, basin_hopping, sharpness_aware, clip, weight_decay),
     *(swa, ema, snapshots, fast_ensemble, early_stopping, decay_then_stop),
     *(scale_inputs, batch_normalisation, mend_the_wiring, clean_data),
     *(look_at_examples, look_at_data, larger_model),

@@ -5,16 +5,13 @@ from dataclasses import replace
 
 import torch
 
-from thalweg.diagnose.cures.cure import BETWEEN, Cure, Ground, strength, whole
-from thalweg.measure.steps import newton_step
+from thalweg.diagnose.cures.cure import BETWEEN, Cure, Ground, strength
 from thalweg.run.training import Training
 
 __all__ = [
     "clip",
     "gradient_noise",
-    "newton_cg",
     "perturbed_descent",
-    "saddle_free_newton",
     "sharpness_aware",
     "weight_decay",
 ]
@@ -205,69 +202,4 @@ def sharpness_aware(radius: float = 0.05) -> Cure:
         "Two gradient evaluations a step in place of one.",
         "Foret, Kleiner, Mobahi and Neyshabur, Sharpness-aware minimization, 2021",
         "sharpness_aware",
-    )
-
-
-def newton_cg(products: int = 10) -> Cure:
-    """Newton steps by conjugate gradients on all the data, as long as a line search finds best."""
-    return _newton(
-        "newton_cg",
-        products,
-        saddle_free=False,
-        summary="Goes straight along a ravine, whatever its conditioning; leaves out directions of "
-        "negative curvature.",
-        source="Martens, Deep learning via Hessian-free optimization, 2010",
-    )
-
-
-def saddle_free_newton(products: int = 10) -> Cure:
-    """Newton steps with \\|H\\| in the place of H, which lead down along negative curvature too."""
-    return _newton(
-        "saddle_free_newton",
-        products,
-        saddle_free=True,
-        summary="Leaves saddles and ravines alike: each direction is scaled by its own curvature.",
-        source="Dauphin and others, Identifying and attacking the saddle point problem, 2014",
-    )
-
-
-def _newton(name: str, products: int, *, saddle_free: bool, summary: str, source: str) -> Cure:
-    products = whole("products", products)
-
-    def change(training: Training, ground: Ground) -> None:
-        share = len(ground.objective.data)
-        size = training.batch_size or share
-        lengths = 10 if saddle_free else 8
-        training.gradients_a_step += (2 + 2 * products + lengths / 3) * share / size
-        training.rebuild(
-            lambda groups: torch.optim.SGD([{"params": g["params"]} for g in groups], lr=1.0)
-        )
-
-        def turn(which: Training) -> None:
-            step, drop = newton_step(
-                ground.objective, which.point(), saddle_free=saddle_free, products=products
-            )
-            which.examples_seen += round(drop.cost * share)
-            trained = [p for p in which.model.parameters() if p.requires_grad]
-            for p, piece in zip(trained, step.split([p.numel() for p in trained]), strict=True):
-                p.grad = -piece.view(p.shape)
-
-        training.before_update.append(turn)
-
-    argument = ", saddle_free=True" if saddle_free else ""
-    return Cure(
-        f"{name} {products}",
-        summary,
-        "objective = tw.Supervised(model, loss, (x, y), decay=0.0)  # or your weight decay\n"
-        "point = objective.point()\n"
-        "for step in range(10):  # in place of the loop\n"
-        "    move, fall = tw.measure.newton_step(objective, point"
-        f"{argument}, products={products})\n"
-        "    point = point + move\n"
-        "weights = [p for p in model.parameters() if p.requires_grad]\n"
-        "torch.nn.utils.vector_to_parameters(point, weights)",
-        change,
-        f"{products} Hessian-vector products a step, 2 gradient evaluations each, on all the data.",
-        source,
-        "optimizer",
     )
