@@ -179,16 +179,19 @@ def test_a_sample_of_the_data_states_an_error_that_covers_the_truth() -> None:
     whole = Supervised(model, cross_entropy, (x, y))
     points = {0: whole.point(), 1: whole.point() + 0.3 * vectors(1, whole.dim)[0]}
     (truth, _) = path(whole, points, batch_size=10, smoothed=0, curvature=False).waypoints
-    assert truth.inner.error == 0
-    away, some = [], whole.data
+    assert truth.inner.error == truth.loss.error == truth.gradient_norm.error == 0
+    away: dict[str, list[float]] = {"inner": [], "loss": [], "gradient_norm": []}
+    some = whole.data
     for seed in range(30):
         some = whole.data.subsample(100, torch.Generator().manual_seed(seed))
         sampled = path(
             whole.on(some), points, batch_size=10, smoothed=0, curvature=False, seed=seed
         )
-        inner = sampled.waypoints[0].inner
-        away.append((inner.value - truth.inner.value) / inner.error)
-    assert 0.65 < float(np.std(away)) < 1.45
+        for name, found in away.items():
+            seen, true = (getattr(w, name) for w in (sampled.waypoints[0], truth))
+            found.append((seen.value - true.value) / seen.error)
+    for name, found in away.items():
+        assert 0.65 < float(np.sqrt(np.mean(np.square(found)))) < 1.45, name
     unknown = path(whole.on(some), points, batch_size=10, batches=0, curvature=False)
     assert math.isinf(unknown.waypoints[0].inner.error)
 

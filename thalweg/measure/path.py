@@ -131,14 +131,15 @@ class _Look:
         generator = torch.Generator().manual_seed((1_000_003 * self.seed + step) % 2**63)
         loss, slope = self._gradient(x)
         onward = self.end - x
-        noisy = self._mini_batches(x, slope, generator)
-        inner, cosine, convexity = _seen_from_end(slope, onward, self._error(noisy, onward))
+        noisy, apart = self._mini_batches(x, loss, slope, generator)
+        along = [_dot(noise, onward) for noise in noisy]
+        inner, cosine, convexity = _seen_from_end(slope, onward, self._error(along))
         waypoint = Waypoint(
             step=step,
             epoch=self._epoch(step),
             learning_rate=rate,
-            loss=Estimate(float(loss), 0.0, "loss"),
-            gradient_norm=Estimate(_norm(slope), 0.0, "loss per unit"),
+            loss=Estimate(float(loss), self._error(apart), "loss"),
+            gradient_norm=Estimate(_norm(slope), self._norm_error(slope, noisy), "loss per unit"),
             inner=inner,
             cosine=cosine,
             convexity=convexity,
@@ -161,7 +162,10 @@ class _Look:
 
     def gradient_norm(self, x: Tensor) -> Estimate:
         """‖∇f(x)‖."""
-        return Estimate(_norm(value_and_gradient(self.objective, x)[1]), 0.0, "loss per unit", 1.0)
+        generator = torch.Generator().manual_seed(self.seed)
+        loss, slope = self._gradient(x)
+        noisy, _ = self._mini_batches(x, loss, slope, generator)
+        return Estimate(_norm(slope), self._norm_error(slope, noisy), "loss per unit", 1.0)
 
     def _gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self.cost += 1
@@ -172,31 +176,43 @@ class _Look:
             return math.nan
         return step * self.batch_size / self.objective.data.population
 
-    def _mini_batches(self, x: Tensor, slope: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """ω of mini-batches drawn without replacement."""
+    def _mini_batches(
+        self, x: Tensor, loss: Tensor, slope: Tensor, generator: torch.Generator
+    ) -> tuple[list[Tensor], list[float]]:
+        """Mini-batches drawn without replacement: ω, and how far the loss is from that of all."""
         objective, size = self.objective, self.batch_size
         if not isinstance(objective, Supervised) or size is None or size >= objective.data.length:
-            return []
-        noises = []
+            return [], []
+        noises, apart = [], []
         for _ in range(self.batches):
             rows = torch.randperm(objective.data.length, generator=generator)[:size].tolist()
             some = objective.on(objective.data.fetch(rows), chunk=size)
-            noises.append(some.value_and_gradient(x)[1] - slope)
+            value, gradient = some.value_and_gradient(x)
+            noises.append(gradient - slope)
+            apart.append(float(value - loss))
         self.cost += self.batches * size / objective.data.length
-        return noises
+        return noises, apart
 
-    def _error(self, noisy: list[Tensor], onward: Tensor) -> float:
-        """Standard error of ⟨∇f, x_T − x⟩ where the examples are a sample of more."""
+    def _norm_error(self, slope: Tensor, noisy: list[Tensor]) -> float:
+        """Of ‖∇f‖: what the sample leaves open along the gradient, and adds across it."""
+        norm = _norm(slope)
+        if not norm or not noisy:
+            return self._error([])
+        across = self._error([_norm(noise) for noise in noisy]) ** 2 / (2 * norm)
+        return math.hypot(self._error([_dot(noise, slope) / norm for noise in noisy]), across)
+
+    def _error(self, apart: list[float]) -> float:
+        """Standard error where the examples are a sample of more, from what mini-batches differ by."""
         objective = self.objective
         if not isinstance(objective, Supervised):
             return 0.0
         n, population = objective.data.length, objective.data.population
         if n >= population:
             return 0.0
-        if len(noisy) < 2 or self.batch_size is None:
+        if len(apart) < 2 or self.batch_size is None:
             return math.inf
-        along = sum(_dot(noise, onward) ** 2 for noise in noisy) / len(noisy)
-        return math.sqrt(along * (1 / n - 1 / population) / (1 / self.batch_size - 1 / n))
+        square = sum(value**2 for value in apart) / len(apart)
+        return math.sqrt(square * (1 / n - 1 / population) / (1 / self.batch_size - 1 / n))
 
     def _neighbourhood(
         self, x: Tensor, onward: Tensor, generator: torch.Generator
