@@ -7,9 +7,11 @@ of them is asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thalweg.show.connectivity_figure import connection_ways
     from thalweg.show.density_figure import spectral_density
     from thalweg.show.drops_figure import drops
     from thalweg.show.figure import continuations, loss_history
+    from thalweg.show.flatness_figure import flatness_profile, shift_lines
     from thalweg.show.race_figure import gains, race_losses
     from thalweg.show.spectrum import eigenvalues
     from thalweg.show.surface_figure import surface_line, surface_map, surface_view
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "connection_ways",
     "continuations",
     "drops",
     "eigenvalues",
+    "flatness_profile",
     "gains",
     "loss_history",
     "plain_finding",
@@ -33,6 +37,7 @@ __all__ = [
     "rich_cases",
     "rich_finding",
     "rich_race",
+    "shift_lines",
     "spectral_density",
     "surface_line",
     "surface_map",
@@ -48,13 +53,24 @@ def __getattr__(name: str) -> Any:
     if hasattr(text, name):
         return getattr(text, name)
     from thalweg.show import (
+        connectivity_figure,
         density_figure,
         drops_figure,
         figure,
+        flatness_figure,
         race_figure,
         spectrum,
         surface_figure,
     )
 
-    parts = (density_figure, drops_figure, figure, race_figure, spectrum, surface_figure)
+    parts = (
+        connectivity_figure,
+        density_figure,
+        drops_figure,
+        figure,
+        flatness_figure,
+        race_figure,
+        spectrum,
+        surface_figure,
+    )
     return next(getattr(part, name) for part in parts if hasattr(part, name))
