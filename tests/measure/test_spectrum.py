@@ -35,7 +35,7 @@ def test_of_a_network_it_is_that_of_the_dense_matrix(matrix: str) -> None:
     objective, point = small()
     kind = Hessian if matrix == "hessian" else GaussNewton
     true = torch.linalg.eigvalsh(kind(objective, point) @ torch.eye(objective.dim).double())
-    found = spectrum(objective, point, matrix=matrix, top=4, bottom=2, rtol=0.2)
+    found = spectrum(objective, point, matrix=matrix, top=4, bottom=2, rtol=0.5)
     assert found.matrix == matrix and found.dim == objective.dim == 150
     for i, end in enumerate(found.top):
         assert abs(end.value - float(true[-1 - i])) <= end.error <= 2e-3 * float(true[-1])

@@ -128,7 +128,7 @@ class Density:
         whole = self.spread()
         apart = [distance(self.spread(j), whole) for j in range(count)]
         chance = float(np.mean(apart)) * math.sqrt(count - 1)
-        return Estimate(bias + half_width(count - 1) * chance, 0.0, self.unit)
+        return Estimate(bias + float(stdtrit(count - 1, 0.975)) * chance, 0.0, self.unit)
 
     def smoothed(self, places: np.ndarray, width: float | np.ndarray) -> np.ndarray:
         """The density at some places: a Gaussian of standard deviation ``width`` for each eigenvalue.
