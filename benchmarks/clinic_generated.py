@@ -41,15 +41,27 @@ def examine(seed: int) -> dict[str, Any]:
     from thalweg.diagnose.verdict import diagnose
 
     begin = time.perf_counter()
-    drawn = drawn_run(seed)
-    row: dict[str, Any] = {"seed": seed, "family": drawn.family, **drawn.words}
-    truth = tried(Battery(drawn.task, drawn.build, drawn.mend, seed))
+    row: dict[str, Any] = {"seed": seed}
+    try:
+        drawn = drawn_run(seed)
+        row |= {"family": drawn.family, **drawn.words}
+        truth = tried(Battery(drawn.task, drawn.build, drawn.mend, seed))
+    except Exception as error:  # thrown away, with the reason
+        return {"family": "?", **row, "truth": None, "reason": f"failed: {error!r}"}
     row |= {"truth": truth.cause and truth.cause.value, "reason": truth.reason}
     row |= {"numbers": truth.numbers, "truth_seconds": time.perf_counter() - begin}
     if truth.cause is None:
         return row
     begin = time.perf_counter()
-    finding = diagnose(drawn.task)
+    try:
+        finding = diagnose(drawn.task)
+    except Exception as error:  # counted as wrong, with its words
+        return row | {
+            "verdict": "failed",
+            "confidence": 1.0,
+            "sentence": repr(error),
+            "seconds": 0.0,
+        }
     row |= {
         "verdict": finding.cause.value,
         "confidence": finding.confidence,
@@ -72,7 +84,10 @@ def _raced(task: Any, cure: Any) -> dict[str, Any]:
     from thalweg.diagnose.race import race
 
     begin = time.perf_counter()
-    outcome = race(task, [cure], seeds=3)
+    try:
+        outcome = race(task, [cure], seeds=3)
+    except Exception as error:  # counted as no gain
+        return {"outcome": repr(error), "beats": False}
     arm = next(arm for arm in outcome.arms if arm.name != "unchanged")
     gain = arm.gain.value
     return {

@@ -81,6 +81,20 @@ TOLD = (
     Told(Cause.NOT_FINITE, {"not_finite": 1.0}, {"not_finite": 0.0}, "a loss that is NaN"),
     Told(
         Cause.DIVERGING,
+        {
+            "explained": -15.0,
+            "plain_loss": 40.0,
+            "loss": 40.0,
+            "stability": 30.0,
+            "unchanged_fall": 0.1,
+            "late_fall": 0.0,
+            "lower_rate_fall": 1.0,
+        },
+        {"stability": 0.3},
+        "thrown about far above a constant by steps far past the limit, or not",
+    ),
+    Told(
+        Cause.DIVERGING,
         {"stability": 1.5, "unchanged_fall": -20.0, "unchanged_rise": 30.0},
         {"unchanged_fall": -0.1, "unchanged_rise": 0.2},
         "ending higher by many times the range, or by a tenth of it",

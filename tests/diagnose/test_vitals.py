@@ -386,6 +386,35 @@ def test_a_raised_rate_is_told_where_it_was_tried(rate: float) -> None:
     assert ("raised_by" in evidence) == ("raised_rate_fall" in evidence) == (rate < 1e-3)
 
 
+def test_a_raised_rate_that_blows_up_is_tried_lower() -> None:
+    """Curvature of w⁴ is small at the start and large a step further: far steps overshoot."""
+
+    class Weight(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([[0.2]], dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.w.expand(len(x), 1)
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        w = output.mean()
+        return w**2 / 2000 + (w - 30) ** 2 / 100 + w**8 / 1e4
+
+    model = Weight()
+    rows = torch.zeros(16, 1, dtype=torch.float64)
+    task = Task(
+        model=model,
+        loss=loss,
+        train=(rows, rows),
+        optimizer=torch.optim.SGD(model.parameters(), 1e-4),
+    )
+    evidence = diagnose(task, budget=60, probe=False).evidence
+    stability = evidence.value("stability")
+    assert evidence.value("raised_by") < 0.2 / stability  # the first was 0.3 / stability
+    assert evidence.value("raised_rate_fall") > 3 * evidence.value("unchanged_fall")
+
+
 def test_a_dead_network_whose_offset_wobbles_is_a_plateau() -> None:
     """The wobble is all that the loss does from here: it must not be the unit of falls."""
     model = fresh(lambda: nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3)))

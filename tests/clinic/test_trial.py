@@ -1,0 +1,115 @@
+"""The trial by experiments, judged by cases whose cause other experiments have established."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+from thalweg.clinic import CASES, case
+from thalweg.clinic.interventions import fork, nothing, rate
+from thalweg.clinic.mends import hold_every_parameter
+from thalweg.clinic.training import mlp
+from thalweg.clinic.truth import Battery, tried
+from thalweg.clinic.truth.battery import fresh, push
+from thalweg.clinic.truth.trial import every, negated, over, some, under
+from thalweg.diagnose.cause import Cause
+from thalweg.task import Task
+
+
+def test_between_its_thresholds_an_answer_is_open() -> None:
+    assert over(3.0, 1.0, 2.0) is True and over(0.5, 1.0, 2.0) is False
+    assert over(1.5, 1.0, 2.0) is None and over(math.nan, 1.0, 2.0) is None
+    assert under(0.5, 1.0, 2.0) is True and under(2.5, 1.0, 2.0) is False
+    assert under(1.5, 1.0, 2.0) is None
+
+
+def test_one_no_decides_over_what_is_open() -> None:
+    assert every(True, None, False) is False and every(True, None) is None and every(True) is True
+    assert some(False, None, True) is True and some(False, None) is None and some(False) is False
+    assert negated(None) is None
+
+
+def _line() -> Task:
+    """Least squares in one column: the loss is a parabola of curvature 2 in the weight."""
+    rows = torch.ones(20, 1)
+    model = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    targets = torch.cat([torch.ones(10, 1), -torch.ones(10, 1)])
+    return Task(model=model, loss=mse_loss, train=(rows, targets), optimizer=optimizer)
+
+
+def _built() -> nn.Module:
+    return nn.Linear(1, 1, bias=False)
+
+
+def test_falls_are_shares_of_the_range() -> None:
+    """Loss 1 + w²: at w = 1 it is 2, a constant gives 1, the lowest is 1."""
+    battery = Battery(_line(), _built)
+    assert battery.start == pytest.approx(2.0)
+    assert battery.constant == pytest.approx(1.0)
+    assert battery.range == pytest.approx(1.0, abs=1e-3)
+    shrink = 1 - 2 * 0.05
+    looks = range(0, battery.steps + 1, max(1, battery.steps // 16))
+    ends = [shrink ** (2 * step) for step in looks][-(len(looks) // 4) :]
+    assert battery.fall(nothing) == pytest.approx(1 - sum(ends) / len(ends), abs=2e-3)
+    assert battery.descent() == pytest.approx(1.0, abs=1e-3)
+    assert battery.fall(rate(100)) == -math.inf or battery.fall(rate(100)) < -1e3
+    curvature = battery.spectrum
+    assert curvature is not None and curvature.tolist() == pytest.approx([2.0])
+    assert battery.flat == 0.0
+
+
+def test_a_push_and_a_fresh_start_are_what_they_say_and_the_task_stays() -> None:
+    task = case("fresh_network")
+    before = copy.deepcopy(task.model.state_dict())
+    pushed = push(0.5).apply(fork(task), torch.Generator().manual_seed(0))
+    moved = pushed.model.state_dict()["0.weight"] - before["0.weight"]
+    assert float(moved.std()) == pytest.approx(0.5 / 8, rel=0.1)  # fan-in 64
+    other = fresh(lambda: mlp((64, 32, 10))).apply(fork(task), torch.Generator().manual_seed(0))
+    assert type(other.optimizer) is type(task.optimizer) and not other.optimizer.state
+    assert other.optimizer.param_groups[0]["lr"] == task.optimizer.param_groups[0]["lr"]
+    held = [id(p) for p in other.optimizer.param_groups[0]["params"]]
+    assert held == [id(p) for p in other.model.parameters()]
+    for name, value in task.model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def _build_of(task: Task) -> nn.Module:
+    model = copy.deepcopy(task.model)
+    for module in model.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+    return model
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "diverging_regression",
+        "ill_conditioned",
+        "factorisation",
+        "wrong_frequency",
+        "least_squares",
+        "line_on_rings",
+        "nan_inputs",
+    ],
+)
+def test_a_case_is_found_to_be_what_it_was_made_to_be(name: str) -> None:
+    task = CASES[name].make(1)
+    truth = tried(Battery(task, lambda: _build_of(task), None, 1))
+    assert truth.cause is CASES[name].cause, (truth.reason, truth.numbers)
+
+
+def test_a_fault_of_the_wiring_is_one_where_its_mend_helps() -> None:
+    task = case("stale_optimizer")
+    truth = tried(Battery(task, lambda: _build_of(task), hold_every_parameter, 0))
+    assert truth.cause is Cause.MISWIRED
+    sound = case("fresh_network")
+    truth = tried(Battery(sound, lambda: _build_of(sound), hold_every_parameter, 0))
+    assert truth.cause is None and "costs little" in truth.reason
