@@ -224,6 +224,7 @@ def test_a_sharpness_aware_step_is_that_of_the_closed_form() -> None:
         training.advance(1)
         torch.testing.assert_close(training.point(), w)
     assert training.cost == pytest.approx(10)  # two gradients a step
+    assert training.gradients_a_step == 2
 
 
 def test_gradient_noise_has_its_variance_and_fades() -> None:
@@ -495,7 +496,7 @@ def test_a_cure_changes_nothing_of_the_users_and_is_the_same_again(cure: Cure) -
     ends = []
     for _ in range(2):
         training = begun(task, cure)
-        training.advance(7)
+        training.advance(7 if training.gradients_a_step < 3 else 1)
         objective = ground(task).objective
         ends.append((training.point(), training.value(objective), training.examples_seen))
         training.evaluate(tw_examples(task.test))
@@ -561,7 +562,7 @@ def test_a_step_of_the_users_own_is_cured_alike(cure: Cure) -> None:
     for task in (with_test(momentum), replace(with_test(momentum), step=step)):
         torch.manual_seed(0)
         training = begun(task, cure)
-        training.advance(13)
+        training.advance(13 if training.gradients_a_step < 3 else 1)
         ends.append((training.point(), training.examples_seen))
     assert same(ends[0], ends[1])
 
