@@ -11,7 +11,7 @@ from thalweg.measure.comparison import Comparison, Minimum
 from thalweg.measure.connection import Connection
 from thalweg.measure.connectivity import Between
 from thalweg.measure.flatness import Flatness
-from thalweg.measure.sharpness import Profile
+from thalweg.measure.profile import Profile
 from thalweg.measure.shift import ShiftLine
 from thalweg.show import connectivity_text, flatness_text
 from thalweg.show.connectivity_figure import connection_ways

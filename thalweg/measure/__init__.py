@@ -25,18 +25,12 @@ from thalweg.measure.layers import LayerReport, layers
 from thalweg.measure.operators import MATRICES, Block, Scaled
 from thalweg.measure.passes import Spot
 from thalweg.measure.path import path
+from thalweg.measure.profile import Profile, random_rise, smoothed_rise, worst_rise
 from thalweg.measure.quadrature import density
 from thalweg.measure.recorded import path_of_run
 from thalweg.measure.relative import RelativeFlatness, filter_curvature, relative_flatness
 from thalweg.measure.restart import restart
-from thalweg.measure.sharpness import (
-    Profile,
-    epsilon_sharpness,
-    random_rise,
-    sam_sharpness,
-    smoothed_rise,
-    worst_rise,
-)
+from thalweg.measure.sharpness import epsilon_sharpness, sam_sharpness
 from thalweg.measure.shift import ShiftLine, shift_test
 from thalweg.measure.signal import label_signal
 from thalweg.measure.sketched import path_of_sketches

@@ -13,16 +13,10 @@ from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.directions import random_directions
 from thalweg.measure.plain import plain
+from thalweg.measure.profile import Profile, random_rise, smoothed_rise, worst_rise
 from thalweg.measure.relative import filter_curvature, relative_flatness
 from thalweg.measure.rises import Rises, without_decay
-from thalweg.measure.sharpness import (
-    Profile,
-    epsilon_sharpness,
-    random_rise,
-    sam_sharpness,
-    smoothed_rise,
-    worst_rise,
-)
+from thalweg.measure.sharpness import epsilon_sharpness, sam_sharpness
 from thalweg.measure.shift import ShiftLine, shift_test
 from thalweg.measure.trace import trace
 from thalweg.objective.base import Objective

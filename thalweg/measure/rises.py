@@ -11,7 +11,7 @@ from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.objective.base import Objective
 from thalweg.objective.supervised import Supervised
 
-__all__ = ["Rises", "mean_and_error", "without_decay"]
+__all__ = ["Rises", "mean_and_error", "widened", "without_decay"]
 
 PARTS = 16
 """Parts of a sample of the examples, whose scatter tells what the sample leaves open."""
@@ -90,7 +90,7 @@ class Rises:
         if count < 2:
             return math.inf
         spread = float((self._weights * (parts - self._whole(parts)) ** 2).sum())
-        return _student(count) * math.sqrt(spread / (count - 1) * self._missing)
+        return widened(count) * math.sqrt(spread / (count - 1) * self._missing)
 
     def _losses(self, there: Tensor) -> Tensor:
         self.cost += LOSS_COST
@@ -118,8 +118,11 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     count = len(values)
     if count < 2:
         return float(values.mean()), math.inf
-    return float(values.mean()), _student(count) * float(values.std()) / math.sqrt(count)
+    return float(values.mean()), widened(count) * float(values.std()) / math.sqrt(count)
 
 
-def _student(count: int) -> float:
+def widened(count: int) -> float:
+    """Times a standard error of so many draws, so that 1.96 of it are Student's 95%."""
+    if count < 2:
+        return math.inf
     return float(stdtrit(count - 1, 0.975)) / 1.96

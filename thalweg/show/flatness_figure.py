@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from thalweg.measure.flatness import Flatness
-from thalweg.measure.sharpness import Profile
+from thalweg.measure.profile import Profile
 from thalweg.measure.shift import ShiftLine
 from thalweg.show.figure import HELD_OUT, PALETTE, finite, label, styled
 
