@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.measure.test_sharpness import Attention
+from tests.measure.test_profile import Attention
 from tests.problems import Quadratic, classes, network, plain_derivatives, symmetric, vectors
 from thalweg.errors import ModelError, UsageError
 from thalweg.measure import Flatness, connect, flatness, flatness_of_task, restart
