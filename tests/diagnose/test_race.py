@@ -519,6 +519,17 @@ def test_the_folder_of_another_race_is_refused(
     assert (tmp_path / "race.jsonl").read_text() == kept
 
 
+def test_a_folder_whose_first_line_was_torn_is_no_other_race(tmp_path: Path) -> None:
+    """A kill while the race was being named; whoever comes next names it."""
+    (tmp_path / "race.jsonl").write_text('{"format": 2, "sta')
+    for _ in range(2):
+        torch.manual_seed(17)
+        race(momentum(), ["clip"], budget=2, seeds=1, folder=tmp_path)
+        assert len((tmp_path / "race.jsonl").read_text().splitlines()) == 1 + 1 + 2
+    with pytest.raises(FolderError, match="name another folder"):
+        race(momentum(), ["clip"], budget=3, seeds=1, folder=tmp_path)
+
+
 def test_another_budget_is_another_race_and_another_strength_another_run(tmp_path: Path) -> None:
     torch.manual_seed(17)
     race(momentum(), ["clip"], budget=2, seeds=1, folder=tmp_path)

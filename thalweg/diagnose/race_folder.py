@@ -33,15 +33,16 @@ class RaceFolder:
         if self._file is None:
             return
         head = {"format": FORMAT, "state": state, "length": length}
-        lines = self._lines()
-        if lines and _read(lines[0]) not in (head, None):
+        lines = [line for line in map(_read, self._lines()) if isinstance(line, dict)]
+        heads = [line for line in lines if "format" in line]
+        if lines and heads[:1] != [head]:
             raise FolderError(
                 f"{self._file.parent} must hold this race or none, but holds one of another state "
                 "or budget: name another folder"
             )
-        for line in lines[1:]:
-            self._take(_read(line))
-        self._append(head if not lines or _read(lines[0]) is None else None)
+        for line in lines:
+            self._take(line)
+        self._append(None if heads else head)
 
     def get(self, leg: Leg) -> Ran | None:
         """The finished run, if it is there."""
