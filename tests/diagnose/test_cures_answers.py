@@ -189,9 +189,10 @@ def tw_examples(pair: Any) -> Any:
 
 def test_early_stopping_answers_with_the_epoch_of_the_lowest_held_out_loss() -> None:
     task = with_test(momentum)
-    plain, states = Training.of(task), []
+    plain, states, points = Training.of(task), [], []
     for _ in range(30):
         plain.advance(6)
+        points.append(plain.point())
         states.append((plain.evaluate(tw_examples(task.test)), plain.state()))
     falls = [loss for loss, _ in states]
     stop = next(
@@ -203,7 +204,8 @@ def test_early_stopping_answers_with_the_epoch_of_the_lowest_held_out_loss() -> 
     (answer,) = training.answers()
     best = min(range(stop + 1), key=lambda k: falls[k])
     assert same(dict(answer), dict(states[best][1]))
-    training.advance(13)  # it rests
+    assert torch.equal(training.point(), points[stop])  # and no step is taken after it
+    training.advance(13)
     point = training.point()
     training.advance(6)
     assert torch.equal(point, training.point())
@@ -580,3 +582,17 @@ def test_hopping_never_ends_higher_and_leaves_a_poor_minimum() -> None:
         assert 10 < training.cost - cost <= 1 + 40 + 1
     assert all(b <= a * (1 + 1e-6) for a, b in pairwise(losses))
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_race_gives_a_step_of_two_gradients_half_as_many_steps() -> None:
+    task = momentum()
+    torch.manual_seed(8)
+    race = tw.race(task, ["sharpness_aware 0.05"], budget=4, seeds=1)
+    for name, steps in (("unchanged", 24), ("sharpness_aware 0.05", 12)):
+        torch.manual_seed(8)
+        training = Training.of(task)
+        if name != "unchanged":
+            cures.sharpness_aware().change(training, ground(task))  # type: ignore[misc]
+        training.advance(steps)
+        assert race.arm(name).losses[0][-1] == training.value(ground(task).objective)
+        assert training.cost == pytest.approx(4)
