@@ -30,6 +30,7 @@ def plain() -> nn.Module:
 
 def convolutions() -> nn.Module:
     return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)),
         nn.Conv2d(1, 5, 3),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -44,7 +45,7 @@ def convolutions() -> nn.Module:
 MODELS = {
     "linear": (plain, (4,)),
     "functions": (Functional, (4,)),
-    "convolutions": (convolutions, (1, 8, 8)),
+    "convolutions": (convolutions, (64,)),
 }
 
 

@@ -148,7 +148,7 @@ def test_a_transformer_is_measured_without_help() -> None:
     x = loss.point()
     assert random_rise(loss, x, (0.5,), draws=3).rises[0].value != 0
     assert worst_rise(loss, x, (0.2,), steps=3).rises[0].value > 0
-    assert epsilon_sharpness(loss, x).value > 0
+    assert smoothed_rise(loss, x, (0.5,), samples=4).rises[0].error > 0
 
 
 @pytest.mark.parametrize(

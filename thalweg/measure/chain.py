@@ -170,7 +170,7 @@ def _add(
 ) -> None:
     if node.op in ("call_function", "call_method"):
         name = node.target if isinstance(node.target, str) else node.target.__name__
-        if name not in FUNCTIONS:
+        if links and name not in FUNCTIONS:  # what is done to the input moves no unit
             raise _refused(f"an operation {name}")
         return
     if node.op != "call_module":
@@ -193,8 +193,8 @@ def _add(
         last = links.pop()
         more = (*last.vectors, *(_place(p, places) for p in own))
         links.append(Link(last.module, last.weight, more, last.inputs))
-    elif not isinstance(module, (*POINTWISE, *POOLS, nn.Flatten)):
-        raise _refused(f"a {type(module).__name__}")
+    elif links and not isinstance(module, (*POINTWISE, *POOLS, nn.Flatten)):
+        raise _refused(f"a layer {node.target} that is a {type(module).__name__}")
 
 
 def _units(link: Link, graph: GraphModule) -> int:
