@@ -87,14 +87,14 @@ def estimated(model: nn.Module, data: Data, detail: dict[str, Any]) -> np.ndarra
 
 
 class UsualEstimate:
-    """Whether residual²/gap is small enough for all ten.
+    """Whether residual²/gap is small enough for all of them.
 
     It takes for granted that the Ritz values have found every eigenvalue, as eigsh's own rule does,
     which stops at a residual.
     """
 
-    def __init__(self) -> None:
-        self.due = TOP + 2
+    def __init__(self, top: int = TOP) -> None:
+        self.top, self.due = top, top + 2
 
     def __call__(self, lanczos: Lanczos) -> bool:
         """Asked after each product."""
@@ -107,7 +107,7 @@ class UsualEstimate:
         gaps[1:] = np.minimum(gaps[1:], np.diff(values) - residuals[:-1])
         wide = gaps > residuals
         errors = np.where(wide, residuals**2 / np.where(wide, gaps, 1.0), residuals)
-        excess = float(np.max(errors[-TOP:] / np.abs(values[-TOP:]))) / ACCURACY
+        excess = float(np.max(errors[-self.top :] / np.abs(values[-self.top :]))) / ACCURACY
         self.due = lanczos.size + max(1, int(math.log(max(excess, 1.0), 6)))
         return excess <= 1
 

@@ -132,8 +132,8 @@ def spectrum(
         rtol: standard error of the trace, as a share of it.
         eigenvalue_rtol: accuracy of the ends, as in :func:`extreme_eigenvalues`.
         probes: random vectors for the density.
-        budget: products at most: a quarter of it at most for the ends, the trace and the density
-            each take what the one before left.
+        budget: products at most: half of it for the ends, half of what they leave for the density,
+            the rest for the trace.
         memory: bytes that the Krylov bases may take.
         generator: of every draw.
         progress: called with a phrase as a part begins.
