@@ -72,6 +72,17 @@ def test_the_folder_reads_as_a_run(tmp_path: Path) -> None:
     assert finding.evidence["loss"].value == pytest.approx(result.applied.after[0])  # type: ignore[union-attr]
 
 
+def test_a_run_of_another_optimizer_says_so_and_its_weights_serve_alone(tmp_path: Path) -> None:
+    torch.manual_seed(17)
+    result = race(slow(), ["adam 0.05"], budget=40, seeds=2, apply=tmp_path / "cured")
+    assert result.applied is not None
+    with pytest.raises(FolderError, match=r"run of SGD, but another .* after the cure adam 0\.05"):
+        diagnose(tmp_path / "cured", task=slow(), budget=20)
+    weights = result.applied.weights
+    finding = diagnose(tmp_path / "cured", task=slow(), checkpoint=weights, budget=20)
+    assert finding.evidence["loss"].value == pytest.approx(result.applied.after[0])
+
+
 def test_an_applied_race_says_before_and_after(tmp_path: Path) -> None:
     result = applied(tmp_path / "cured", normalised())
     assert result.applied is None or result.applied.before[1] is not None

@@ -86,8 +86,27 @@ def _of_folder(path: Path, task: Task | None, checkpoint: str | Path | None) -> 
     kept = read_plain(run.checkpoint_path(step) / REST)
     has_schedule = isinstance(kept, dict) and kept.get("scheduler") is not None
     schedule = task.schedule if has_schedule else None
+    _check_kind(kept, task.optimizer, run)
     run.load_checkpoint(step, task.model, task.optimizer, schedule)
     return task
+
+
+def _check_kind(kept: Any, optimizer: torch.optim.Optimizer, run: RunFolder) -> None:
+    """Refuse the state of another kind of optimizer, which would be loaded but could not step.
+
+    Another version of the same kind may have options more, or options fewer, but not both.
+    """
+    try:
+        theirs = set(kept["optimizer"]["param_groups"][0]) - {"initial_lr"}
+    except (KeyError, IndexError, TypeError):
+        return  # what is damaged is told of by what loads it
+    own = set(optimizer.param_groups[0]) - {"initial_lr"}
+    if theirs - own and own - theirs:
+        cure = f", after the cure {run.facts['cure']}" if "cure" in run.facts else ""
+        raise FolderError(
+            f"folder {run.path} must hold a run of {type(optimizer).__name__}, but another optimizer "
+            f"made it{cure}: put that into the task, or give the weights alone as a checkpoint"
+        )
 
 
 def _seen_live(path: Path, metrics: Trajectory) -> list[str]:
