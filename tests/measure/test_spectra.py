@@ -33,6 +33,7 @@ def test_by_layer_they_are_those_of_the_blocks(matrix: str) -> None:
         ("0", 42, matrix),
         ("2", 24, matrix),
     ]
+    assert {each.top[0].unit for each in found} == {"loss per unit²"}
     if matrix == "hessian":
         dense = Hessian(objective, point).dense()
         for each, part in zip(found, (dense[:42, :42], dense[42:, 42:])):

@@ -28,7 +28,8 @@ def operator_of(
     if matrix not in MATRICES:
         raise UsageError(f"matrix must be one of {', '.join(MATRICES)}, not {matrix!r}")
     if not isinstance(what, Objective):
-        return what, torch.empty(0) if point is None else point, "1"
+        unit = getattr(what, "unit", "1")
+        return what, torch.empty(0) if point is None else point, unit
     if point is None:
         raise UsageError("point must be given with an objective")
     return (Hessian if matrix == "hessian" else GaussNewton)(what, point), point, CURVATURE
@@ -78,11 +79,13 @@ class Deflated:
 class Block:
     """The rows and columns ``begin:end`` of an operator: the curvature within a layer.
 
-    A product costs as much as one with the whole operator.
+    A product costs as much as one with the whole operator. ``unit`` is that of an eigenvalue.
     """
 
-    def __init__(self, operator: SymmetricOperator, begin: int, end: int) -> None:
-        self.operator, self.begin, self.end = operator, begin, end
+    def __init__(
+        self, operator: SymmetricOperator, begin: int, end: int, unit: str = CURVATURE
+    ) -> None:
+        self.operator, self.begin, self.end, self.unit = operator, begin, end, unit
         self.dim = end - begin
 
     @property
