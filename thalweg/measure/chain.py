@@ -51,6 +51,9 @@ POOLS = (
 )
 """Modules that treat every channel alike and by itself."""
 
+KEEPING = (*POINTWISE, *POOLS, nn.Flatten)
+"""Modules that leave every unit its place."""
+
 FUNCTIONS = {
     "relu",
     "tanh",
@@ -193,7 +196,7 @@ def _add(
         last = links.pop()
         more = (*last.vectors, *(_place(p, places) for p in own))
         links.append(Link(last.module, last.weight, more, last.inputs))
-    elif links and not isinstance(module, (*POINTWISE, *POOLS, nn.Flatten)):
+    elif (links or any(True for _ in module.parameters())) and not isinstance(module, KEEPING):
         raise _refused(f"a layer {node.target} that is a {type(module).__name__}")
 
 
