@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from thalweg.errors import FolderError, UsageError
 from thalweg.objective.placed import unwrapped
-from thalweg.record.epochs import Epochs
 from thalweg.record.events import LiveRules, Rule, append_events
 from thalweg.record.folder import RunFolder
 from thalweg.record.forwarding import Forwarding, Logger
@@ -21,6 +20,7 @@ from thalweg.record.journal import BLOCK, BLOCK_SECONDS, Journal, warn
 from thalweg.record.looks import Looks, numbers_of
 from thalweg.record.order import Order
 from thalweg.record.pace import Pace
+from thalweg.record.position import Position
 from thalweg.record.saving import Saving
 from thalweg.record.sketching import Sketching
 from thalweg.record.surroundings import epoch_of, facts_of, is_first, watched_parameters
@@ -54,7 +54,7 @@ class Recorder:
         self.steps = 0
         self.model, self._optimizer, self._scheduler = unwrapped(model), optimizer, scheduler
         self._loader, self._overhead, self._checkpoints = loader, overhead, checkpoints
-        self._epoch, self._epochs = epoch_of(loader), Epochs(loader)
+        self._epoch, self._position = epoch_of(loader), Position(loader)
         self._saving = Saving(checkpoints, self._epoch)
         self._journal = Journal()
         self._pace = Pace(overhead)
@@ -95,7 +95,7 @@ class Recorder:
     @property
     def epoch(self) -> int:
         """How many epochs :meth:`batches` has gone through, those before a resume included."""
-        return self._epochs.epoch
+        return self._position.epoch
 
     def batches(self) -> Iterator[Any]:
         """The batches of the loader's present epoch that are still to come.
@@ -106,7 +106,7 @@ class Recorder:
         Raises:
             UsageError: :func:`watch` was given no loader.
         """
-        return self._epochs.batches()
+        return self._position.batches()
 
     def _attend(self) -> None:
         """What is due after a step: settle the order of the loop, flush, save."""
@@ -244,7 +244,7 @@ class Recorder:
                 self.model,
                 self._optimizer,
                 self._scheduler,
-                generators=self._epochs.stateful(),
+                generators=self._position.stateful(),
             )
             if self._saving.rolling >= 0:
                 folder.remove_checkpoint(self._saving.rolling)
@@ -293,7 +293,7 @@ class Recorder:
                 self._optimizer,
                 self._scheduler,
                 random_state=is_first(),
-                generators=self._epochs.stateful(),
+                generators=self._position.stateful(),
             )
         self.steps = latest or 0
         self._saving = Saving(self._checkpoints, self._epoch, self.steps)

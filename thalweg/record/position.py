@@ -1,4 +1,4 @@
-"""The epochs of a loader, so that a training goes on in the midst of one."""
+"""Where in a loader's epochs a training stands, so that a training goes on in the midst of one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +8,10 @@ import torch
 from thalweg.errors import UsageError
 from thalweg.run.random_state import RandomState
 
-__all__ = ["Epochs"]
+__all__ = ["Position"]
 
 
-class Epochs:
+class Position:
     """Iterates over a loader and knows where: a checkpoint saves it like a generator.
 
     The order of an epoch is drawn at its beginning, from the loader's generator or from torch's
@@ -31,7 +31,7 @@ class Epochs:
 
     def stateful(self) -> dict[str, Any]:
         """What a checkpoint saves: this, and the loader's generator."""
-        return {"epochs": self} | ({} if self.generator is None else {"loader": self.generator})
+        return {"position": self} | ({} if self.generator is None else {"loader": self.generator})
 
     def get_state(self) -> dict[str, Any]:
         """Where it stands, as plain data."""

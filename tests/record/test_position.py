@@ -1,4 +1,4 @@
-"""Epochs: a training that goes on in the midst of one sees what it would have seen."""
+"""Position: a training that goes on in the midst of one sees what it would have seen."""
 
 from pathlib import Path
 
