@@ -17,8 +17,8 @@ from thalweg.clinic.interventions import (
     rate,
     reinitialise,
 )
-from thalweg.clinic.mends import drop_softmax, hold_every_parameter
-from thalweg.clinic.training import linear_layers, mlp, trained
+from thalweg.clinic.mends import drop_softmax
+from thalweg.clinic.training import mlp, trained
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
 
@@ -163,21 +163,6 @@ def _transformer_softmax(draw: Draw) -> Task:
     )
 
 
-def _recurrent_head_only(draw: Draw) -> Task:
-    """The optimizer was given the last layer alone."""
-    model = recurrent(10, draw.integer(12, 20), nn.GRU)
-    last = linear_layers(model)[-1]
-    return trained(
-        model,
-        cross_entropy,
-        digits(draw.generator, draw.integer(300, 500)),
-        torch.optim.SGD(last.parameters(), lr=draw.uniform(0.2, 0.4)),
-        steps=draw.integer(60, 100),
-        batch_size=32,
-        generator=draw.generator,
-    )
-
-
 NETWORKS = (
     Case(
         name="convolution_midway",
@@ -265,14 +250,5 @@ NETWORKS = (
         helps=drop_softmax,
         hurts_or_not=rate(0.1),
         mechanisms=("softmax before cross-entropy",),
-    ),
-    Case(
-        name="recurrent_head_only",
-        cause=Cause.MISWIRED,
-        summary="The optimizer of a recurrent network holds its last layer alone; with every "
-        "parameter in it, it trains.",
-        build=_recurrent_head_only,
-        helps=hold_every_parameter,
-        hurts_or_not=rate(0.1),
     ),
 )
