@@ -95,6 +95,7 @@ class Sampled:
         return np.concatenate(spreads)
 
 
+@np.errstate(over="ignore")  # what overflows is infinite, and told as that
 def estimate_constants(
     objective: Objective,
     learning_rate: float,
@@ -168,6 +169,7 @@ def estimate_constants(
     )
 
 
+@np.errstate(over="ignore")  # what overflows is infinite, and told as that
 def one_point_ratio(
     sampled: Sampled, target: tuple[float, ...], domain: Domain
 ) -> tuple[float, bool]:
