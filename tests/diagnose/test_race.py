@@ -146,6 +146,18 @@ def test_arms_are_compared_where_they_have_spent_the_same(monkeypatch: pytest.Mo
     assert result.arms[0].evaluations[-1] == 30
 
 
+@pytest.mark.parametrize("name", ["newton_cg 5", "basin_hopping 12", "sharpness_aware 0.05"])
+def test_a_cure_whose_steps_are_long_spends_no_more_than_the_unchanged_run(name: str) -> None:
+    """A step of Newton's takes 14.7 evaluations here, and one of basin hopping 12.3: of 20, one."""
+    named = [name, "perturb"]
+    result = race(momentum(), named, budget=20, seeds=1)
+    looks = LOOKS / 3
+    assert result.arm("unchanged").gain.cost == pytest.approx(20 + looks)
+    assert result.arm(name).gain.cost <= 20 + looks + 0.5 / 6 + 1e-9
+    short = race(momentum(), named, budget=8, seeds=1)
+    assert short.arm(name).gain.cost <= 8 + looks + 0.5 / 6 + 1e-9
+
+
 def test_an_optimizer_of_many_evaluations_a_step_is_looked_at_where_the_others_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

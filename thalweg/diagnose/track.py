@@ -148,11 +148,16 @@ def _change(leg: Leg, training: Training, e: Examination) -> None:
 
 
 def _advance(training: Training, goal: float, e: Examination) -> bool:
-    """Steps until ``goal`` evaluations are spent; a step that would pass it by half is left."""
+    """Steps until ``goal`` evaluations are spent, to half a step of the user's own.
+
+    A longer step than that is left where it would pass the goal: a cure whose steps are long would
+    else have more evaluations than the unchanged run.
+    """
+    own = e.batch_size / e.population
     while training.cost < goal:
         size = training.batch_size or e.batch_size
         step = training.gradients_a_step * size / e.population
-        steps = int((goal - training.cost) / step + 0.5)
+        steps = int((goal - training.cost + 0.5 * min(step, own)) / step)
         if steps < 1:
             break
         if asks_for_closure(type(training.optimizer)):
