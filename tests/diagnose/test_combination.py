@@ -55,6 +55,16 @@ def test_the_best_combination_is_of_the_best_that_go_together() -> None:
     assert best_combination(ranked[:2]) is best_combination(ranked[:1]) is None
 
 
+def test_a_combination_is_not_joined_to_a_third() -> None:
+    """Its name could not be raced again, and the third may undo one of the two."""
+    both = named("cosine over 10 + perturb 0.1")
+    assert both is not None
+    assert best_combination([both, cures.learning_rate(0.1)]) is None
+    found = best_combination([both, cures.learning_rate(0.1), cures.clip()])
+    assert found is not None and named(found.name) == found
+    assert found.name == "learning_rate x0.1 + clip 1"
+
+
 @pytest.mark.parametrize("name", ["adam 0.01 + ", "a + b", "clip 1 + perturb 0.1 + adam 0.01"])
 def test_what_is_no_pair_of_cures_has_no_such_name(name: str) -> None:
     assert named(name) is None

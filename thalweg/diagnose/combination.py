@@ -33,7 +33,8 @@ def combined(first: Cure, second: Cure) -> Cure | None:
 
 
 def best_combination(ranked: Sequence[Cure]) -> Cure | None:
-    """Of the two best that go together; the cures come best first."""
+    """Of the two best that go together, none of them one already; the cures come best first."""
+    ranked = [cure for cure in ranked if JOINT not in cure.name]
     for second in range(1, len(ranked)):
         for first in range(second):
             both = combined(ranked[first], ranked[second])
