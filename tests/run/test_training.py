@@ -560,6 +560,22 @@ def test_batches_of_another_size(name: str) -> None:
     assert rows[0] != rows[1]
 
 
+@pytest.mark.parametrize("lent", [False, True])
+def test_a_twin_has_the_optimizer_that_a_cure_has_put_in_place(lent: bool) -> None:
+    model, optimizer, _ = begun(OPTIMIZERS["SGD"], None, None)
+    task = Task(model=model, loss=F.cross_entropy, train=(X, Y), optimizer=optimizer)
+    fork = Training.of(task, lent=lent)
+    fork.rebuild(lambda given: optim.Adam([group | {"lr": 0.02} for group in given]))
+    here, users = fork.point(), flat(model)
+    twin = fork.twin()
+    assert isinstance(twin.optimizer, optim.Adam)
+    twin.advance(1)
+    moved = (twin.point() - here).abs()  # Adam's first step is as long as its rate
+    assert float(moved.median()) == pytest.approx(0.02, rel=1e-3)
+    assert torch.equal(fork.point(), here) and torch.equal(flat(model), users)
+    assert not fork.optimizer.state
+
+
 def test_rebuilding_keeps_rates_and_decays() -> None:
     model = network()
     groups = [{"params": [p], "lr": 0.1 * (i + 1)} for i, p in enumerate(model.parameters())]

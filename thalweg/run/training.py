@@ -128,9 +128,25 @@ class Training:
         return cls(task, model, optimizer, schedule, parts, state, lent=lent, seed=seed)
 
     def twin(self) -> "Training":
-        """Another fork of the same task and seed, at the weights where this one stands: to try out."""
+        """Another fork of the same task and seed, where this one stands: to try out.
+
+        Its weights and its optimizer, whichever a cure has put in the user's place, are copies of
+        this one's.
+        """
         other = Training.of(self.task, seed=self._seed, lent=bool(self._lent[1]))
         other._state = self._state
+        with self.at_home():
+            memo: dict[int, Any] = {
+                id(mine): theirs
+                for mine, theirs in zip(
+                    self.model.parameters(), other.model.parameters(), strict=True
+                )
+            }
+            for group in self.optimizer.param_groups:
+                for p in group["params"]:
+                    memo.setdefault(id(p), p)
+            other.optimizer = copied_optimizer(self.optimizer, memo)
+        other.batch_size = self.batch_size
         other.place(self.point())
         return other
 
