@@ -72,7 +72,6 @@ def pasted(task: Task, cure: Cure, epochs: int = EPOCHS) -> dict[str, Any]:
     names: dict[str, Any] = {
         "torch": torch,
         "tw": tw,
-        "math": math,
         "DataLoader": DataLoader,
         "TensorDataset": TensorDataset,
         "model": task.model,

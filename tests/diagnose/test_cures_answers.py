@@ -87,6 +87,22 @@ def test_the_rates_are_those_of_torchs_own_schedule(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "share"), [("warm_restarts over 20", 0.1), ("cyclic over 20", 0.1)]
+)
+def test_cycles_end_at_a_low_rate_and_stay_there(name: str, share: float) -> None:
+    cure = cure_named(name)
+    assert cure is not None
+    training = begun(linear(), cure)
+    first = 0.1
+    rates = []
+    for _ in range(30):
+        training.advance(1)
+        rates.append(training.optimizer.param_groups[0]["lr"])
+    assert max(rates[18:]) <= share * first * (1 + 1e-9) and len(set(rates[18:])) == 1
+    assert max(rates[:18]) == pytest.approx(first)
+
+
+@pytest.mark.parametrize(
     "kind", ["decay_rate", "step_decay", "cosine", "cyclic", "one_cycle", "warm_restarts"]
 )
 def test_a_plan_has_the_rates_that_a_fork_has(kind: str) -> None:

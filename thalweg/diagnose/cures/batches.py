@@ -137,6 +137,7 @@ def batch_by_noise() -> Cure:
     return Cure(
         "batch_by_noise",
         "Larger batches where noise drowns the gradient, and smaller ones where it does not.",
+        "import math\n"
         "size = loader.batch_size\n"
         "objective = tw.Supervised(model, loss, (x, y))\n"
         "signal = float(tw.measure.gradient_noise(objective, objective.point(), size).signal)\n"

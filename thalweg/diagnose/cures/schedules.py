@@ -133,7 +133,7 @@ def cyclic(steps: int = 100) -> Cure:
     up = max(1, steps // 8)
     return _scheduled(
         f"cyclic over {steps}",
-        steps,
+        8 * up,
         "CyclicLR(\n"
         '    optimizer, [0.1 * g["lr"] for g in optimizer.param_groups],\n'
         f'    [g["lr"] for g in optimizer.param_groups], step_size_up={up}, cycle_momentum=False)',
@@ -188,7 +188,7 @@ def warm_restarts(steps: int = 100) -> Cure:
     cycle = max(1, steps // 4)
     return _scheduled(
         f"warm_restarts over {steps}",
-        steps,
+        4 * cycle - 1,  # one more would begin a fifth time
         f"CosineAnnealingWarmRestarts(optimizer, T_0={cycle})",
         lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=cycle),
         "Settles, is thrown out again and settles elsewhere: for shallow minima one after another.",
