@@ -203,6 +203,25 @@ def tw_examples(pair: Any) -> Any:
     return Examples.of(pair)
 
 
+@pytest.mark.parametrize("name", ["early_stopping 2", "decay_then_stop 1"])
+def test_where_the_run_stands_may_be_the_best_that_it_comes_to(name: str) -> None:
+    """At the held-out data's own minimum, which other training data lead away from."""
+    task = linear(rate=0.01)
+    x, y = task.train
+    task = replace(task, test=(x, y), train=(x, y + 10 * x[:, :1]))
+    with torch.no_grad():
+        task.model.get_parameter("weight").copy_(torch.linalg.lstsq(x, y).solution.T)
+    cure = cure_named(name)
+    assert cure is not None
+    training = begun(task, cure)
+    assert training.cost == pytest.approx(1 / 3)
+    here = training.state()
+    training.advance(4)
+    assert training.answers is not None and training.cost > 4
+    assert same(dict(training.answers()[0]), dict(here))
+    assert not torch.equal(training.point(), here["weight"].flatten())
+
+
 def test_early_stopping_answers_with_the_epoch_of_the_lowest_held_out_loss() -> None:
     task = with_test(momentum)
     plain, states, points = Training.of(task), [], []

@@ -26,7 +26,15 @@ LOOK = (
 )
 """What is seen after an epoch, as pasted."""
 
-BEST = "import copy\nbest, waited, kept = float('inf'), 0, copy.deepcopy(model.state_dict())\n"
+BEST = (
+    "import copy\n"
+    "model.eval()\n"
+    "with torch.no_grad():\n"
+    "    best = float(loss(model(held_out[0]), held_out[1]))\n"
+    "model.train()\n"
+    "waited, kept = 0, copy.deepcopy(model.state_dict())\n"
+)
+"""What is seen before the first: where the run stands may be the best that it comes to."""
 
 
 class _Best:
@@ -39,6 +47,8 @@ class _Best:
         self.loss, self.waited, self.state = math.inf, 0, training.state()
         self.stopped = False
         training.answers = self.answers
+        self.look(training)
+        self.waited = 0
 
     def answers(self) -> list[State]:
         return [self.state]
