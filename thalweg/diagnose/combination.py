@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from thalweg.diagnose.cures import Cure, Ground, cure_named
 from thalweg.run.training import Training
 
-__all__ = ["best_combination", "combined", "named"]
+__all__ = ["best_combination", "combined", "named", "why_not"]
 
 JOINT = " + "
 
@@ -47,10 +47,28 @@ def named(name: str) -> Cure | None:
     """The cure of that name, or the combination of two joined by `` + ``."""
     if JOINT not in name:
         return cure_named(name)
-    pair = [cure_named(part) for part in name.split(JOINT)]
-    if len(pair) != 2 or pair[0] is None or pair[1] is None:
+    pair = _parts(name)
+    return combined(*pair) if len(pair) == 2 else None
+
+
+def why_not(name: str) -> str | None:
+    """Why cures that are known one by one are not raced under this name; None if one is not known."""
+    pair = _parts(name)
+    if len(pair) < 2:
         return None
-    return combined(pair[0], pair[1])
+    advice = next((cure.name for cure in pair if cure.change is None), None)
+    if len(pair) > 2:
+        return "no more than two can be joined"
+    if advice is not None:
+        return f"{advice} is advice that only a person can follow"
+    return "the second would undo the first"
+
+
+def _parts(name: str) -> list[Cure]:
+    """The cures joined in a name; none where one of them is not known."""
+    found = [cure_named(part) for part in name.split(JOINT)]
+    known = [cure for cure in found if cure is not None]
+    return known if len(known) == len(found) else []
 
 
 def _joined(first: str, second: str) -> str:

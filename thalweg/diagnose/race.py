@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from thalweg.diagnose.applied import applied, check_free
-from thalweg.diagnose.combination import best_combination, named
+from thalweg.diagnose.combination import best_combination, named, why_not
 from thalweg.diagnose.cures import CATALOGUE, Cure, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.fingerprint import of_training
@@ -152,6 +152,9 @@ def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
             word = each.lower().split()[:1] if isinstance(each, str) else []
             near = get_close_matches("".join(word), CATALOGUE, n=1)
             hint = f"did you mean {full_name(near[0])!r}?" if near else None
+            joined = why_not(each) if isinstance(each, str) else None
+            if joined is not None:
+                raise UsageError(f"cures must be single ones or pairs, not {each!r}: {joined}")
             raise UsageError(
                 f"cures must name known cures, not {each!r}: "
                 f"{hint or 'there are ' + ', '.join(in_turn(full_name, CATALOGUE))}"
