@@ -158,6 +158,19 @@ def test_a_cure_whose_steps_are_long_spends_no_more_than_the_unchanged_run(name:
     assert short.arm(name).gain.cost <= 8 + looks + 0.5 / 6 + 1e-9
 
 
+def test_a_cure_that_never_took_a_step_is_told_and_one_that_did_is_not() -> None:
+    """A step of Newton's takes 25 evaluations, and a range test 100 steps of a sixth."""
+    result = race(momentum(), ["newton_cg 10", "range_test 100", "perturb"], budget=10, seeds=2)
+    told = "costs more, or as steps change nothing here: "
+    moved, _, still = result.claim.partition(told)
+    assert sorted(still.rstrip(".").split(", ")) == [
+        "newton_cg 10 (up to 10)",
+        "range_test 100 (up to 10)",
+    ]
+    assert "perturb" not in moved and told in str(result).replace("\n    ", " ")
+    assert told not in race(momentum(), ["perturb"], budget=2, seeds=2).claim
+
+
 def test_an_optimizer_of_many_evaluations_a_step_is_looked_at_where_the_others_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

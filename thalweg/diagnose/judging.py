@@ -211,7 +211,29 @@ def _what_would_tell(arms: Sequence[Arm]) -> str:
 
 
 def claim(arms: Sequence[Arm], seeds: int, length: float) -> str:
-    """What the intervals of a race say, and what they do not."""
+    """What the intervals of a race say, and what they do not; and which arms never moved."""
+    return " ".join(filter(None, (_of_intervals(arms, seeds, length), _at_rest(arms))))
+
+
+def _at_rest(arms: Sequence[Arm]) -> str:
+    """Of arms whose loss is to the bit what it was at the start, at every look on every seed.
+
+    Chance does not do that: no step was taken, or none that moved anything.
+    """
+    still = [
+        f"{arm.name} (up to {number(arm.evaluations[-1], 3)})"
+        for arm in arms
+        if arm.losses and all(set(row) == {row[0]} for row in arm.losses)
+    ]
+    if not still:
+        return ""
+    return (
+        f"Did not move within their gradient evaluations, as a single step or what goes before it "
+        f"costs more, or as steps change nothing here: {', '.join(still)}."
+    )
+
+
+def _of_intervals(arms: Sequence[Arm], seeds: int, length: float) -> str:
     judged = [arm for arm in arms if arm.name != UNCHANGED and not arm.outcome.startswith("drop")]
     judged = [arm for arm in judged if math.isfinite(arm.interval[0] + arm.interval[1])]
     dropped = sum(arm.outcome.startswith("drop") for arm in arms)
