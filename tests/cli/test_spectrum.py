@@ -78,6 +78,16 @@ def test_by_layer_and_along_a_run(thalweg_program: Program, run: Path) -> None:
     assert thalweg_program("spectrum", "run", "--own-task", "--by-layer").status == 0
 
 
+def test_a_model_with_nan_weights_is_said_to_be_such(thalweg_program: Program, task: Path) -> None:
+    broken = TASK.replace(
+        "    optimizer =", "    model[0].weight.data[0, 0] = float('nan')\n    optimizer ="
+    )
+    (task / "lost.py").write_text(broken)
+    status, out, err = thalweg_program("spectrum", "lost.py:task")
+    assert status == 0 and "The second derivatives are not finite here." in out
+    assert "budget" not in out + err
+
+
 def test_a_checkpoint_is_where_it_is_measured(thalweg_program: Program, run: Path) -> None:
     weights = "run/checkpoints/step-00000004/model.safetensors"
     arguments = ("--checkpoint", weights, "--json")

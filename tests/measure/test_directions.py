@@ -152,6 +152,14 @@ def three_axes() -> Flat:
     return eigen_directions(Quadratic(torch.eye(3)), torch.ones(3), count=3)
 
 
+def along(slope: float) -> Flat:
+    of = Formula(3, lambda x: slope * x.sum(-1))
+    return gradient_directions(of, torch.zeros(3), generator=generator())
+
+
+lost = torch.tensor([0.0, torch.nan, 1.0])
+
+
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
@@ -161,10 +169,16 @@ def three_axes() -> Flat:
         (lambda: through([torch.ones(3)]), "two or three, not 1"),
         (lambda: through([k * torch.ones(3) for k in range(3)]), "vanish or be parallel"),
         (lambda: path_directions(torch.ones(2, 5)), "more than 2"),
+        (lambda: eigen_directions(Quadratic(torch.eye(3)), lost), "NaN or infinity in 1 of 3"),
+        (lambda: along(torch.nan), "gradient for a line along it, but it is not finite"),
+        (lambda: along(0.0), "but it vanishes"),
         (lambda: path_directions(torch.arange(4.0)[:, None] * torch.ones(5)), "lie in fewer"),
         (lambda: Flat(torch.zeros(3), torch.full((1, 3), torch.nan), ("a",), ""), "be finite"),
     ],
-    ids=["no filters", "unknown", "three", "one point", "on a line", "short", "straight", "nan"],
+    ids=[
+        *("no filters", "unknown", "three", "one point", "on a line", "short", "lost", "no slope"),
+        *("level", "straight", "nan"),
+    ],
 )
 def test_what_makes_no_plane_is_refused(make: Callable[[], Flat], rule: str) -> None:
     with pytest.raises(UsageError, match=rule):

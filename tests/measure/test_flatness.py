@@ -122,6 +122,19 @@ def test_a_point_on_a_slope_is_said_to_be_no_minimum(found: Flatness) -> None:
     assert any("no minimum" in note for note in found.notes)
 
 
+def test_weights_that_are_not_finite_are_named() -> None:
+    task = small_task()
+    good = restart(task, 1, steps=1)
+    bad = good.clone()
+    bad[0] = math.nan
+    with pytest.raises(UsageError, match=r"^there must be finite, but has NaN or infinity in 1 of"):
+        connect(task, good, bad, ends=("here", "there"))
+    with torch.no_grad():
+        next(task.model.parameters()).view(-1)[0] = math.nan
+    with pytest.raises(UsageError, match=r"^point must be finite, but has NaN or infinity in 1 of"):
+        flatness_of_task(task)
+
+
 def test_a_transformer_is_measured_and_connected_without_help() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -173,6 +173,12 @@ def test_what_is_not_finite_stays_so() -> None:
         assert json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_where_the_point_is_not_finite_nothing_is_known() -> None:
+    found = spectrum(Quadratic(torch.eye(3).double()), torch.tensor([0, math.nan, 0]).double())
+    assert math.isnan(found.trace.value) and not found.decided
+    assert found.to_dict()["density"]["error"] is None
+
+
 def test_without_curvature_all_is_zero() -> None:
     found = spectrum(Formula(80, lambda x: x.sum(-1)), torch.zeros(80).double())
     assert found.top[0].value == found.trace.value == found.negative.value == 0

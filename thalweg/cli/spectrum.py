@@ -1,5 +1,6 @@
 """``thalweg spectrum``: the eigenvalues of the Hessian, how many and where."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,8 @@ def _tell(spectra: "Sequence[Spectrum]", options: Options, terminal: Terminal) -
         show_table(terminal, COLUMNS, [row(each) for each in spectra], "l" + "r" * 6)
     for each in spectra:
         terminal.line(sentence(each))
-    left = [each.name or each.matrix for each in spectra if not each.decided]
+    short = [each for each in spectra if not each.decided and math.isfinite(each.trace.value)]
+    left = [each.name or each.matrix for each in short]
     if left and not options.quiet:
         terminal.remark(
             f"The budget of {options.budget} products ended before the accuracy that was asked for "

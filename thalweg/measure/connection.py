@@ -83,10 +83,15 @@ def connect_points(
         ends: what the points are called.
         seed: of the draws.
         progress: called with what is measured next.
+
+    Raises:
+        UsageError: a point that is not finite or of another shape.
     """
     tell = progress or (lambda _: None)
     plain_loss = without_decay(objective)
     assert isinstance(plain_loss, Supervised)
+    for name, point in zip(ends, (first, second), strict=True):
+        objective.check_finite(point, name)
     tell("the two points")
     comparison = compare(plain_loss, first, second, test=test)
     tell("the straight line")

@@ -120,7 +120,8 @@ class Density:
         that of the random vectors, by their distances from each other.
         """
         if not self.rules:
-            return Estimate(0.0, 0.0, self.unit)
+            known = 0.0 if len(self.outliers) else math.nan
+            return Estimate(known, known, self.unit)
         bias = distance(self.spread(), self.spread(coarse=True))
         count = len(self.rules)
         if count == 1:

@@ -156,8 +156,9 @@ def gradient_directions(
     """The unit vector of minus the gradient and, for a plane, a random one at right angles to it."""
     _check(objective, point, count)
     slope = -gradient(objective, point.detach()).double().cpu()
-    if not bool(slope.norm() > 0):
-        raise UsageError("point must have a gradient for a line along it, but it vanishes there")
+    if not 0 < float(slope.norm()) < math.inf:
+        how = "vanishes" if float(slope.norm()) == 0 else "is not finite"
+        raise UsageError(f"point must have a gradient for a line along it, but it {how} there")
     axes = [slope / slope.norm()]
     names = ["minus gradient"]
     if count == 2:
@@ -235,7 +236,7 @@ def _scaled(draw: Tensor, origin: Tensor, shapes: Sequence[tuple[int, ...]], by:
 
 
 def _check(objective: Objective, point: Tensor, count: int) -> None:
-    objective.check_points(point)
+    objective.check_finite(point)
     if point.ndim != 1:
         raise UsageError(f"point must be one point, but has shape {tuple(point.shape)}")
     if count not in (1, 2):

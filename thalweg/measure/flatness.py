@@ -183,7 +183,7 @@ def _point(objective: Objective, point: Tensor | None) -> Tensor:
     if point is None and not isinstance(objective, Supervised):
         raise UsageError("point must be given with an objective that is no network")
     x = objective.point() if point is None else point.detach()  # pyright: ignore[reportAttributeAccessIssue]
-    objective.check_points(x)
+    objective.check_finite(x)
     return x
 
 

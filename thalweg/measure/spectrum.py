@@ -151,6 +151,8 @@ def spectrum(
     tell = progress or (lambda phrase: None)
     generator = generator or torch.Generator().manual_seed(0)
     kind = matrix if isinstance(what, Objective) else "operator"
+    if isinstance(what, Objective) and not bool(torch.isfinite(like).all()):
+        return _unknown(operator.dim, kind, unit, top, bottom, 0.0)
     if operator.dim <= min(DENSE, budget):
         return _whole(operator, like, kind, unit, top, bottom)
     before, counted = operator.cost, Counted(operator)

@@ -39,3 +39,11 @@ class Objective(ABC):
             raise UsageError(
                 f"points must have shape (..., {self.dim}), but have shape {tuple(points.shape)}"
             )
+
+    def check_finite(self, point: Tensor, name: str = "point") -> None:
+        """Raise UsageError unless ``point`` has shape ``(..., dim)`` and is finite."""
+        self.check_points(point)
+        wrong = int((~torch.isfinite(point)).sum())
+        if wrong:
+            share = f"{wrong} of {point.numel()} coordinates"
+            raise UsageError(f"{name} must be finite, but has NaN or infinity in {share}")
