@@ -121,6 +121,16 @@ def test_connect_writes_a_page(thalweg_program: Program, task: str, here: Path) 
     assert "plot-connection-ways" in page and "--between seed:1 seed:2" in page
 
 
+def test_a_model_without_anything_to_train_is_refused(
+    thalweg_program: Program, task: str, here: Path
+) -> None:
+    frozen = "    for p in model.parameters():\n        p.requires_grad_(False)\n    return"
+    (here / "still.py").write_text(TASK.replace("    return", frozen))
+    for between in (("seed:1", "seed:2"), ("here", "here")):
+        status, _, err = thalweg_program("connect", "still.py:task", "--between", *between)
+        assert status == 2 and "model must have a parameter that requires a gradient" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,5 +107,9 @@ def test_a_connection_in_words() -> None:
     assert said[1] == "A curve 1 times as long joins them without a barrier."
     assert said[2].startswith("They predict the same class for 90% ± 1% of the held-out examples")
     assert connectivity_text.way_rows(connection())[0][1:4] == ("1", "0.5", "1.15")
+    whole = connection()
+    line = replace(whole.ways["line"], length=0.0)
+    same = connectivity_text.sentences(replace(whole, ways={**whole.ways, "line": line}))
+    assert same[1] == "A curve away and back joins them without a barrier."
     level = connectivity_text.sentences(connection(0.12))
     assert level[0] == "On the straight line from <A> to B there is no barrier."

@@ -10,7 +10,7 @@ from thalweg.cli.options import FLAG, SHARED, SOURCE, Shared, whole
 from thalweg.cli.source import Source, check_writable, find, remark_unused_task, seeded
 from thalweg.cli.table import show_table
 from thalweg.cli.terminal import Terminal
-from thalweg.errors import FolderError, UsageError
+from thalweg.errors import FolderError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,6 +125,8 @@ def _measured(source: str, options: Options, terminal: Terminal) -> "Connection"
             raise UsageError(f"RUN must come with --task or --own-task to be measured; {note}")
         from thalweg.measure.connection import connect as connected
 
+        if not any(p.requires_grad for p in found.task.model.parameters()):
+            raise ModelError("model must have a parameter that requires a gradient, but has none")
         ends = []
         for text in options.between:
             tell(f"going to {text}")

@@ -71,8 +71,8 @@ def sentences(found: Connection) -> list[str]:
         said.append(f"With the units in the same order ({share}) {word}.")
     if "curve" in found.ways:
         curve = found.ways["curve"]
-        longer = curve.length / found.ways["line"].length if found.ways["line"].length else math.nan
-        times = f"{number(longer, 3)} times as long"
+        line = found.ways["line"].length
+        times = f"{number(curve.length / line, 3)} times as long" if line else "away and back"
         if _level(curve.barrier):
             said.append(f"A curve {times} joins them without a barrier.")
         else:
