@@ -147,6 +147,16 @@ def test_another_quantity_is_carried_with_a_bound_of_its_own() -> None:
     assert rough.bound > 0.02 * rough.range
 
 
+def test_a_share_that_is_carried_stays_one() -> None:
+    found, _ = filled(waves(4))
+    cliff = (X + 0.3 * Y > 0.1).astype(float)
+    known = np.where(found.seen, cliff, np.nan)
+    free, told = carried(found, known), carried(found, known, (0.0, 1.0))
+    assert free.values.max() > 1.01 and free.values.min() < -0.01
+    assert told.values.max() == 1 and told.values.min() == 0 and told.range == 1
+    assert np.abs(told.values - cliff).max() <= told.bound <= 1
+
+
 @pytest.mark.parametrize("tolerance", [0.0, 1.0, float("nan")])
 def test_a_tolerance_that_is_no_share_is_refused(tolerance: float) -> None:
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -101,10 +101,13 @@ def fill(
             return grid.filled(spline, bound, float(off.max()), tolerance, checked)
 
 
-def carried(first: Filled, values: np.ndarray) -> Filled:
+def carried(
+    first: Filled, values: np.ndarray, limits: tuple[float, float] = (-math.inf, math.inf)
+) -> Filled:
     """Another quantity on the grid of ``first``, from its values ``(shape)`` at the same places.
 
-    Its bound is measured at the same places held back; it may be far above the tolerance.
+    Its bound is measured at the same places held back; it may be far above the tolerance. What is
+    known to lie within ``limits``, as a share does, is told to.
     """
     grid = Grid(lambda indices: values[tuple(indices.T)], values.shape, False, None)
     grid.look(np.flatnonzero(first.seen & ~first.checked))
@@ -120,7 +123,15 @@ def carried(first: Filled, values: np.ndarray) -> Filled:
     checked, grid.used = grid.used & ~before, before
     unsure_of_rest = grid.told(spline, rest)[1]
     bound = max(_reach(unsure_of_rest, [_against(off, unsure)]), float(off.max()))
-    return grid.filled(spline, bound, float(off.max()), first.tolerance, checked)
+    found = grid.filled(spline, bound, float(off.max()), first.tolerance, checked)
+    low, high = limits
+    inside = np.clip(found.values, low, high)
+    return replace(
+        found,
+        values=inside,
+        bound=min(bound, high - low),
+        range=float(np.ptp(inside[np.isfinite(inside)])),
+    )
 
 
 def _against(off: np.ndarray, unsure: np.ndarray) -> np.ndarray:

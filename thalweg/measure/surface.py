@@ -27,6 +27,9 @@ LARGEST = 1001
 LEAST = 2e-3
 """Share of the range by which a critical point must stand out, whatever the error."""
 
+SHARE = (0.0, 1.0)
+"""Where an accuracy lies."""
+
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
@@ -229,7 +232,7 @@ def surface(
     )
     columns = kept.grid(shape, filled.seen)
     beside = {
-        name: carried(filled, columns[..., place])
+        name: carried(filled, columns[..., place], *[SHARE] * name.endswith("accuracy"))
         for place, name in enumerate(readings.names)
         if place
     }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from thalweg.estimate import number
 from thalweg.measure.surface import Surface
 from thalweg.show.ground_page import Table
 from thalweg.show.notebook import environment
@@ -62,8 +63,8 @@ def _panels(found: Surface) -> list[Panel]:
             surface_map(found),
         ),
     ]
-    for name in found.beside:
+    for name, beside in found.beside.items():
         key = "surface-" + name.replace(" ", "-")
-        said = f"The {name} at the same places, told from the same evaluations."
+        said = f"The {name}, from the same places: off by at most {number(beside.bound, 2)}."
         panels.append(Panel(key, name.capitalize(), said, surface_map(found, quantity=name)))
     return panels
