@@ -97,7 +97,10 @@ def test_a_page_and_a_folder_are_written_and_the_folder_gone_on_from(
     ("arguments", "sentence"),
     [
         (("small.py:task", "--directions", "up"), "directions must be one of random, eigen"),
-        (("small.py:task", "--directions", "path"), "directions must be path only for a run"),
+        (
+            ("small.py:task", "--directions", "path"),
+            "directions must be random, eigen or gradient without a run",
+        ),
         (("mine",), "a surface must have its loss, but mine is a run alone"),
         (("small.py:task", "--size", "2"), "--size must be a whole number of 3 or more, not 2"),
     ],

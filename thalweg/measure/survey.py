@@ -134,5 +134,7 @@ def _flat(
             return gradient_directions(objective, point, generator=generator, count=count)
         case _:
             if walk is None:
-                raise UsageError("directions must be path only for a run, but there is only a task")
+                raise UsageError(
+                    "directions must be random, eigen or gradient without a run, not path"
+                )
             return path_directions(walk, count=count)

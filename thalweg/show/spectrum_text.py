@@ -49,8 +49,9 @@ def sentence(spectrum: Spectrum) -> str:
     else:
         curvature = f"{share}{f' ± {apart}' if apart else ''} of its curvature is negative"
     rank = number(spectrum.effective_rank.value, 2)
+    over = f"{rank} direction{'' if rank == '1' else 's'}"
     start = f"{name}The" if not name else f"{name}the"
-    return f"{start} {matrix} of {spectrum.dim} rows spreads over about {rank} directions; {curvature}."
+    return f"{start} {matrix} of {spectrum.dim} rows spreads over about {over}; {curvature}."
 
 
 def _told(estimate: Estimate, factor: float) -> tuple[str, str]:
