@@ -16,7 +16,16 @@ from thalweg.objective.examples import Examples
 from thalweg.objective.graph import nodes
 from thalweg.task import Task
 
-__all__ = ["Loan", "asks_for_closure", "copied_optimizer", "is_over", "population", "strangers"]
+__all__ = [
+    "Loan",
+    "asks_for_closure",
+    "copied_optimizer",
+    "is_over",
+    "lending_optimizer",
+    "optimizer_over",
+    "population",
+    "strangers",
+]
 
 _OWN = ("_hooks", "step", "_opt_called")
 """Endings of the names of an optimizer's attributes that belong to the user's loop: a hook would
@@ -49,6 +58,24 @@ def copied_optimizer(
     vars(tracked)["_wrapped_by_lr_sched"] = True
     twin.step = tracked
     return twin
+
+
+def lending_optimizer(
+    optimizer: torch.optim.Optimizer, memo: dict[int, Any]
+) -> torch.optim.Optimizer:
+    """A copy that holds the very parameters that ``memo`` does not name: they are on loan."""
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            memo.setdefault(id(p), p)
+    return copied_optimizer(optimizer, memo)
+
+
+def optimizer_over(
+    other: nn.Module, optimizer: torch.optim.Optimizer, model: nn.Module
+) -> torch.optim.Optimizer:
+    """A copy, over the parameters of another model in the place of those of ``model``."""
+    pairs = zip(model.parameters(), other.parameters(), strict=True)
+    return lending_optimizer(optimizer, {id(mine): theirs for mine, theirs in pairs})
 
 
 def strangers(loss: Tensor, own: Sequence[Tensor]) -> list[Tensor]:

@@ -22,8 +22,9 @@ from thalweg.run.feed import Feed, on_device
 from thalweg.run.fork import (
     Loan,
     asks_for_closure,
-    copied_optimizer,
     is_over,
+    lending_optimizer,
+    optimizer_over,
     population,
     strangers,
 )
@@ -119,33 +120,16 @@ class Training:
                 raise ModelError(
                     f"model must allow copy.deepcopy, but it fails: {error}"
                 ) from error
-        for group in task.optimizer.param_groups:
-            for p in group["params"]:
-                memo.setdefault(id(p), p)
-        optimizer = copied_optimizer(task.optimizer, memo)
+        optimizer = lending_optimizer(task.optimizer, memo)
         schedule = copy.deepcopy(task.schedule, memo)
         parts = copied_parts(task.parts, memo)
         return cls(task, model, optimizer, schedule, parts, state, lent=lent, seed=seed)
 
     def twin(self) -> "Training":
-        """Another fork of the same task and seed, where this one stands: to try out.
-
-        Its weights and its optimizer, whichever a cure has put in the user's place, are copies of
-        this one's.
-        """
+        """Another fork of the same task and seed, at this one's weights and with its optimizer."""
         other = Training.of(self.task, seed=self._seed, lent=bool(self._lent[1]))
         other._state = self._state
-        with self.at_home():
-            memo: dict[int, Any] = {
-                id(mine): theirs
-                for mine, theirs in zip(
-                    self.model.parameters(), other.model.parameters(), strict=True
-                )
-            }
-            for group in self.optimizer.param_groups:
-                for p in group["params"]:
-                    memo.setdefault(id(p), p)
-            other.optimizer = copied_optimizer(self.optimizer, memo)
+        other.optimizer = optimizer_over(other.model, self.optimizer, self.model)
         other.batch_size = self.batch_size
         other.place(self.point())
         return other
