@@ -152,6 +152,15 @@ def test_the_folder_of_another_surface_is_refused(tmp_path: Path) -> None:
         surface(of, plane(of), size=5, folder=tmp_path / "two")
 
 
+@pytest.mark.parametrize("line", [b"3 4 garbage\n", b"\xff\xfe 4 1.0\n", b"\n", b"1 2 3 4.0\n"])
+def test_a_damaged_folder_is_said_to_be_such(tmp_path: Path, line: bytes) -> None:
+    of = objective()
+    surface(of, plane(of), size=5, folder=tmp_path)
+    (tmp_path / "values.txt").write_bytes(line)
+    with pytest.raises(FolderError, match=r"values\.txt must hold numbers alone, but is damaged"):
+        surface(of, plane(of), size=5, folder=tmp_path)
+
+
 def test_two_processes_give_the_same_surface() -> None:
     of = objective()
     flat = plane(of)

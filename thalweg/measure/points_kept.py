@@ -93,11 +93,21 @@ class PointsKept:
             raise FolderError(f"folder must be of the same surface, but {folder} holds another")
         assert self._file is not None
         if self._file.exists():
-            text = self._file.read_text(encoding="ascii")
-            whole = text[: text.rfind("\n") + 1]  # the last line may have been cut off
-            if whole != text:
-                self._file.write_text(whole, encoding="ascii")
-            for line in whole.splitlines():
-                words = line.split()
-                axes = len(words) - len(self._names)
-                self._known[tuple(map(int, words[:axes]))] = [float(w) for w in words[axes:]]
+            try:
+                self._load(self._file)
+            except ValueError as error:
+                raise FolderError(
+                    f"{self._file} must hold numbers alone, but is damaged"
+                ) from error
+
+    def _load(self, file: Path) -> None:
+        text = file.read_text(encoding="ascii")
+        whole = text[: text.rfind("\n") + 1]  # the last line may have been cut off
+        if whole != text:
+            file.write_text(whole, encoding="ascii")
+        for line in whole.splitlines():
+            words = line.split()
+            axes = len(words) - len(self._names)
+            if axes not in (1, 2):
+                raise ValueError(f"{len(words)} numbers in a line")
+            self._known[tuple(map(int, words[:axes]))] = [float(word) for word in words[axes:]]
