@@ -324,7 +324,7 @@ def test_a_saddle_a_minimum_and_a_fall_are_told_apart() -> None:
 
 
 def test_the_vital_signs_of_a_quadratic_are_those_of_the_closed_form() -> None:
-    """Ridge regression: everything of THEORY.md, section 4, is known without this library."""
+    """Ridge regression: everything about a step to second order is known without this library."""
     task = double(solved)
     with torch.no_grad():
         task.model.get_parameter("weight").add_(0.3)

@@ -49,7 +49,7 @@ def take_eigenvalues(e: Examination, hessian: Hessian) -> None:
 
 
 def take_noise(e: Examination, hessian: Hessian, slope: Tensor) -> None:
-    """tr Σ_B, tr(HΣ_B), the signal, and the step and noise ratios of THEORY.md, section 4."""
+    """tr Σ_B, tr(HΣ_B), the signal, and the step and noise ratios of docs/evidence.md."""
     e.tick("gradient noise")
     size = e.batch_size / e.objective.data.length
     batches = int(max(4, min(16, 10 / size)))

@@ -131,7 +131,7 @@ def largest_drop(
 def predicted_change(
     rate: float, squared_gradient: float, bend: Estimate, noise: Estimate
 ) -> Estimate:
-    """E Δf ≈ −η‖g‖² + (η²/2)(gᵀHg + tr(H Σ_B)) for one plain step (THEORY.md, section 4).
+    """E Δf ≈ −η‖g‖² + (η²/2)(gᵀHg + tr(H Σ_B)) for one plain step.
 
     Early in training and under momentum it is an explanation, not a forecast.
     """

@@ -35,7 +35,7 @@ class OptimizerView:
         decay: weight decay as the coefficient of a quadratic, shape ``(dim,)``: what is descended
             is f + ½ Σ decay·θ². Decoupled decay (AdamW) is wd times the preconditioner.
         momentum: β of SGD, β₁ of Adam, 0 without.
-        limit: stability limit of rate · λ_max in this metric (THEORY.md, section 4).
+        limit: stability limit of rate · λ_max in this metric.
         adaptive: whether there is a preconditioner.
         known: whether the class is one of torch's whose update is accounted for here, and descends.
     """
