@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from thalweg.clinic.hessian import dense_hessian
+from thalweg.clinic.hessian import dense_hessian, lean
 from thalweg.clinic.training import mlp, settle, sharpness
 
 
@@ -66,3 +66,17 @@ def test_settling_ends_at_the_solution_of_the_normal_equations() -> None:
     )
     point = torch.cat([p.detach().flatten() for p in model.parameters()])
     torch.testing.assert_close(point, expected.float(), atol=1e-6, rtol=1e-5)
+
+
+def test_the_lean_of_a_saddle_and_of_a_bowl() -> None:
+    """The loss is -3a^2/2 + 4b^2/2 in two weights; then with both signs up."""
+    model = nn.Linear(2, 1, bias=False)
+
+    def bent(sign: float):
+        return lambda output, target: (
+            (sign * 3 * model.weight[0, 0] ** 2 + 4 * model.weight[0, 1] ** 2) / 2
+        )
+
+    data = (torch.zeros(1, 2), torch.zeros(1, 1))
+    assert lean(model, bent(-1.0), data) == pytest.approx(-0.75, abs=1e-4)
+    assert lean(model, bent(1.0), data) == pytest.approx(0.75, abs=1e-3)

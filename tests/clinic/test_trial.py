@@ -14,7 +14,7 @@ from thalweg.clinic.mends import hold_every_parameter
 from thalweg.clinic.training import mlp
 from thalweg.clinic.truth import Battery, tried
 from thalweg.clinic.truth.battery import fresh, push
-from thalweg.clinic.truth.trial import every, negated, over, some, under
+from thalweg.clinic.truth.trial import _lower_wins, every, negated, over, some, under
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
 
@@ -113,3 +113,34 @@ def test_a_fault_of_the_wiring_is_one_where_its_mend_helps() -> None:
     sound = case("fresh_network")
     truth = tried(Battery(sound, lambda: _build_of(sound), hold_every_parameter, 0))
     assert truth.cause is None and "costs little" in truth.reason
+
+
+class _Told:
+    """A battery whose experiments ended as told."""
+
+    start, constant, build = 1.0, 1.0, nn.Module
+
+    def __init__(self, late: float, anew: float) -> None:
+        self._late, self._anew = late, anew
+
+    def late(self) -> float:
+        return self._late
+
+    def fall(self, change: object) -> float:
+        return self._anew
+
+
+@pytest.mark.parametrize(
+    ("own", "lower", "late", "anew", "answer"),
+    [
+        (0.02, 0.3, 0.0, 0.5, True),
+        (0.28, 0.3, 0.0, 0.5, False),  # what the lower rate adds is little beside its own fall
+        (0.02, 0.3, 0.2, 0.5, False),  # still falling
+        (0.3, 0.1, 0.0, 0.5, False),
+        (-0.2, 0.02, 0.0, 0.9, False),  # fresh weights go far further than the lower rate
+    ],
+)
+def test_a_lower_rate_wins_where_it_is_the_rate_that_holds_the_run(
+    own: float, lower: float, late: float, anew: float, answer: bool
+) -> None:
+    assert _lower_wins(_Told(late, anew), own, lower) is answer  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from thalweg.clinic.hessian import dense_hessian
+from thalweg.clinic.hessian import dense_hessian, lean
 from thalweg.clinic.interventions import (
     Intervention,
     adam,
@@ -180,6 +180,12 @@ class Battery:
             self.task.model, self.task.loss, self.task.train, decay=decay_of(self.task)
         )
         return torch.linalg.eigvalsh(hessian)
+
+    @cached_property
+    def lean(self) -> float:
+        """The smallest curvature over the one of largest magnitude, weight decay left out."""
+        assert self.task.loss is not None
+        return lean(fork(self.task).model, self.task.loss, self.task.train)
 
     @cached_property
     def flat(self) -> float | None:

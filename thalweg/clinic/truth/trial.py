@@ -135,13 +135,8 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
     falls = over(own, 0.004, 0.015)
     spiky, held_out = _spiky(b), _overfits(b)
 
-    # A lower rate ends lower, and the run as it is has come to rest above that.
     gain = lower - own
-    lower_wins = every(
-        over(gain, 0.005, 0.02),
-        over(lower, 0.002, 0.01),
-        under(b.late(), 0.25 * gain, 0.6 * gain) if gain > 0 else False,
-    )
+    lower_wins = _lower_wins(b, own, lower)
     noise = False
     if b.noisy and gain > 0:
         noise = over(b.without_noise() - own, 0.25 * gain, 0.5 * gain)
@@ -163,7 +158,9 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
         Cause.NOISE_FLOOR: every(lower_wins, noise, negated(spiky)),
         Cause.STEP_TOO_SMALL: every(slower, slope, negated(leaves), negated(spiky)),
         Cause.SPIKES: spiky,
-        Cause.SADDLE: every(negated(falls), leaves, _bends_down(b), negated(spiky)),
+        Cause.SADDLE: every(
+            negated(falls), under(-own, 0.05, 0.3), leaves, _bends_down(b), negated(spiky)
+        ),
         Cause.RAVINE: every(
             over(own, 1e-6, 1e-5),
             crawls,
@@ -173,6 +170,7 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
             negated(leaves),
             negated(spiky),
             negated(held_out),
+            _walled(b),
         ),
         Cause.HEALTHY: every(
             falls,
@@ -193,6 +191,35 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
         negated(held_out),
     )
     return found | _at_rest(b, settled)
+
+
+def _lower_wins(b: Battery, own: float, lower: float) -> Ternary:
+    """A lower rate ends lower, and the run as it is has come to rest above that.
+
+    A run that comes down by several times what the lower rate would add is not held up by its rate,
+    though it will be some day. Nor is it the rate that holds a run where next to nothing is learnt,
+    if the lower one too goes only a small part of the way that the same training goes from fresh
+    weights: then there are two causes, and which is the first stays open or is no.
+    """
+    gain = lower - own
+    if not gain > 0:
+        return False
+    learns: Ternary = True
+    if b.start > 0.8 * b.constant:
+        anew = max(b.fall(fresh(b.build)), 0.0)
+        learns = over(lower, 0.1 * anew, 0.4 * anew)
+    return every(
+        over(gain, 0.005, 0.02),
+        over(lower, 0.002, 0.01),
+        under(b.late(), 0.25 * gain, 0.6 * gain),
+        under(own, 2.0 * gain, 4.0 * gain),
+        learns,
+    )
+
+
+def _walled(b: Battery) -> Ternary:
+    """A valley's walls rise: where curvature falls off as steeply as it rises, there is no valley."""
+    return under(-b.lean, 0.15, 0.5)
 
 
 def _bends_down(b: Battery) -> Ternary:
