@@ -194,6 +194,8 @@ BROKEN: list[tuple[str, Cause | None, Callable[[], Task]]] = [
     (NOT_HELD, MISWIRED, lambda: holding("0.weight", "0.bias")),
     (NOT_HELD, None, lambda: holding("2.weight", "2.bias")),
     (NOT_HELD, MISWIRED, settled_head),
+    (NOT_HELD, MISWIRED, lambda: holding("2.bias")),
+    (NOT_HELD, None, lambda: holding("2.weight")),
     ("parameters held twice", None, twice),
     ("parameters held twice", MISWIRED, lambda: twice(whole=True)),
     ("frozen parameters", MISWIRED, settled_frozen),

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.checks.look import Look
+from thalweg.diagnose.checks.offset import OFFSET, only_offset
 from thalweg.diagnose.finding import Mechanism
 
 __all__ = ["NEARLY_ALL", "frozen", "gradient_share"]
@@ -19,7 +20,7 @@ def frozen(look: Look) -> Iterator[Mechanism]:
     """Frozen parameters.
 
     They explain being stuck where they are all there is, or where the optimizer holds them, as if
-    they were to be trained, and nearly all of the gradient lies in them.
+    they were to be trained, and nearly all of the gradient lies in them or the rest is an offset.
     """
     trainable = look.trainable
     still = [p for p in look.model.parameters() if not p.requires_grad]
@@ -46,14 +47,18 @@ def frozen(look: Look) -> Iterator[Mechanism]:
             f" The optimizer holds {len(kept)} of them, and {share:.1%} of the squared gradient "
             "would lie in them."
         )
+    offset = bool(kept) and only_offset(look, look.trainable)
+    if offset:
+        said += f" {OFFSET}."
+    enough = share > NEARLY_ALL or offset
     yield Mechanism(
         "frozen parameters",
         said,
         "model.requires_grad_(True)"
-        if share > NEARLY_ALL
+        if enough
         else f"model.get_parameter({look.names[id(still[0])]!r}).requires_grad_(True)"
         "  # if it is meant to be trained",
-        Cause.MISWIRED if share > NEARLY_ALL else None,
+        Cause.MISWIRED if enough else None,
     )
 
 

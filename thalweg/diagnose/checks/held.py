@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.checks.frozen import NEARLY_ALL, gradient_share
 from thalweg.diagnose.checks.look import Look
+from thalweg.diagnose.checks.offset import OFFSET, only_offset
 from thalweg.diagnose.finding import Mechanism
 
 __all__ = ["held_twice", "not_held", "not_registered"]
@@ -52,9 +53,14 @@ def not_held(look: Look) -> Iterator[Mechanism]:
         f"{_size(missing) / _size(trainable):.0%} of the trainable weights: {look.named(missing)}"
     )
     share = gradient_share(look.trainable, look.gradients, missing)
-    enough = look.task.loss is not None and (share > NEARLY_ALL or _holds_last(look, missing))
+    offset = only_offset(look, look.held)
+    enough = look.task.loss is not None and (
+        share > NEARLY_ALL or offset or _holds_last(look, missing)
+    )
     if share > NEARLY_ALL:
         said += f". {share:.1%} of the squared gradient lies in them"
+    if offset:
+        said += f". {OFFSET}"
     yield Mechanism(
         name,
         said + ".",
