@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tests.diagnose.stuck import everything, loader, momentum, normalised, numbers, same, solved
 from thalweg.diagnose.continuation import Continuation, continued, looks
-from thalweg.estimate import LOSS_COST
+from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.objective.examples import Examples
 from thalweg.objective.supervised import Supervised
 from thalweg.run.training import Training
@@ -37,6 +37,22 @@ def test_looks_are_in_order_within_the_run_and_end_with_pairs_of_neighbours(step
         assert marks[-1] - marks[-2] == 1 and marks[-3] - marks[-4] == 1
 
 
+@pytest.mark.parametrize(
+    ("losses", "level"),
+    [
+        ((1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0), 1.0),  # thrown up once
+        ((1.0, 2.0, 1.5, 1.0, 2.0, 1.0, 2.0), 1.5),  # in a two-cycle, from either of its points
+        ((2.0, 1.0, 1.5, 2.0, 1.0, 2.0, 1.0), 1.5),
+        ((2.0, 1.0, 0.5, 0.4, 0.3, 0.3, 0.3), 2.0),  # falling
+    ],
+)
+def test_the_start_is_a_mean_of_two_looks_only_where_the_run_alternates(
+    losses: tuple[float, ...], level: float
+) -> None:
+    found = Continuation(Estimate(0.0), losses, (), (), torch.zeros(1), 0.0, 12)
+    assert found.level == level
+
+
 def test_it_takes_the_steps_of_the_users_own_loop() -> None:
     """Against the closed form of descent on a quadratic: e <- (1 - rate H) e."""
     task = solved(dtype=torch.float64)
@@ -56,7 +72,7 @@ def test_it_takes_the_steps_of_the_users_own_loop() -> None:
     assert found.finite and found.steps == 40
     falls = [a - b for a, b in zip(found.losses, found.losses[1:], strict=False)]
     assert all(fall > 0 for fall in falls)
-    assert found.fall.value == pytest.approx(sum(found.losses[:2]) / 2 - sum(found.losses[-4:]) / 4)
+    assert found.fall.value == pytest.approx(found.losses[0] - sum(found.losses[-4:]) / 4)
     assert found.bounce == 0.0 and found.late > 0
 
 

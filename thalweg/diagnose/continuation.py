@@ -1,7 +1,7 @@
 """A short continuation of the user's own run: the judge of what the vital signs explain."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ __all__ = ["Continuation", "continued", "looks"]
 
 LAST = 4
 """Looks whose mean is the level at which a continuation ends."""
+
+ALTERNATES = 0.3
+"""Change in one late step, as a share of the change in the first, from which a run is said to alternate."""
 
 
 def looks(steps: int) -> tuple[int, ...]:
@@ -59,8 +62,8 @@ class Continuation:
 
     @property
     def level(self) -> float:
-        """The level at the start: the mean of the first two looks."""
-        return (self.losses[0] + self.losses[1]) / 2
+        """The level at the start."""
+        return _level(self.losses)
 
     @property
     def late(self) -> float:
@@ -71,8 +74,7 @@ class Continuation:
     @property
     def bounce(self) -> float:
         """How far the loss rises in a single step late in the run: the larger of two looks."""
-        last = self.losses[-LAST:]
-        return max(0.0, last[1] - last[0], last[-1] - last[-2])
+        return max(0.0, *_late_steps(self.losses))
 
     def test_fall(self) -> Estimate:
         """The fall of the held-out loss, as :attr:`fall` is of the training loss."""
@@ -107,8 +109,8 @@ def continued(
         training: a fork, advanced here.
         objective: what the loss is measured with.
         start: its value where the fork stands.
-        level: of the start, that arms are compared by; by default the mean of ``start`` and the loss
-            after one step, so that a run which alternates between two values is not judged by one.
+        level: of the start, that arms are compared by; by default ``start``, or its mean with the
+            loss after one step where the run alternates, so that it is not judged by one of two values.
         test: held-out examples to look at too.
         each: called after each look, for a progress bar.
     """
@@ -140,18 +142,34 @@ def continued(
     )
 
 
+def _level(losses: Sequence[float]) -> float:
+    """The start, or its mean with the look after one step where single steps still change it as far.
+
+    A first step that throws the loss up once is no part of where the run stood.
+    """
+    late = max(map(abs, _late_steps(losses)))
+    alternates = late > ALTERNATES * abs(losses[1] - losses[0])
+    return (losses[0] + losses[1]) / 2 if alternates else losses[0]
+
+
+def _late_steps(losses: Sequence[float]) -> tuple[float, float]:
+    """How far the loss rises in two single steps late in the run."""
+    last = losses[-LAST:]
+    return last[1] - last[0], last[-1] - last[-2]
+
+
 def _fall(losses: list[float], cost: float, level: float | None) -> Estimate:
     """The level at the start less the mean of the last looks; error from the scatter of those.
 
-    The scatter is taken about a straight line, as a steady fall is no noise.
+    The scatter is taken about a straight line, as a steady fall is no noise; a rise may be.
     """
     if not all(map(math.isfinite, losses)):
         return Estimate(-math.inf, 0.0, "loss", cost)
     if level is None:
-        level = (losses[0] + losses[1]) / 2
+        level = _level(losses)
     last = np.array(losses[-LAST:])
     place = np.arange(len(last)) - (len(last) - 1) / 2
-    slope = float(place @ last) / float(place @ place)
+    slope = min(0.0, float(place @ last) / float(place @ place))
     scatter = float(((last - last.mean() - slope * place) ** 2).sum()) / max(1, len(last) - 2)
     error = math.sqrt(scatter * (1 / 2 + 1 / len(last)))
     return Estimate(level - float(last.mean()), error, "loss", cost)
