@@ -150,6 +150,12 @@ TOLD = (
         "jumps in most steps are the noise itself",
     ),
     Told(
+        Cause.SPIKES,
+        {"jump": 200.0, "jump_height": 2.0, "jump_share": 0.02, "jumps": 40.0, "kick": 20.0},
+        {"noise_share": 0.0},
+        "steps of all the examples hold no rare one",
+    ),
+    Told(
         Cause.SADDLE,
         STILL
         | {
@@ -166,6 +172,12 @@ TOLD = (
         STILL | {"negative_curvature": -1e-4, "nudge_fall": 0.9},
         {"nudge_fall": 0.0},
         "curvature too weak to be seen, but a nudge of finite size leaves",
+    ),
+    Told(
+        Cause.SADDLE,
+        STILL | {"negative_curvature": -0.5, "nudge_fall": 0.05, "descent_fall": 0.06},
+        {"negative_curvature": -0.005},
+        "a nudge that gains no more than descent says nothing where curvature rises all round",
     ),
     Told(
         Cause.PLATEAU,
@@ -235,6 +247,12 @@ TOLD = (
         {"plain_loss": 0.1, "test_loss": 0.9, "test_gap": 0.5, "test_rise": 0.1},
         {"test_rise": -0.05},
         "a gap is no overfitting while held-out loss falls",
+    ),
+    Told(
+        Cause.OVERFITTING,
+        {"explained": -99.0, "test_gap": 0.2, "test_rise": 0.8, "unchanged_fall": 1.0},
+        {"test_rise": -0.8},
+        "however bad the fit is as yet, held-out loss rises while training loss falls",
     ),
     Told(
         Cause.CANNOT_FIT,

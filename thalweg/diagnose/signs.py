@@ -6,6 +6,7 @@ from thalweg.diagnose import thresholds as t
 from thalweg.estimate import Estimate, Evidence
 
 __all__ = [
+    "bends_down",
     "best_fall",
     "better_known",
     "blind",
@@ -93,6 +94,17 @@ def way_down(evidence: Evidence) -> float:
     """From where the run stands still, negative curvature, a nudge or descent leads down."""
     names = ("curvature_drop", "nudge_fall", "descent_fall")
     return max(t.above(evidence.measured(name), t.SADDLE_DROP) for name in names)
+
+
+def bends_down(evidence: Evidence) -> float:
+    """The way down needs negative curvature: that leads down, is strong, or a nudge gains what
+    descent without one does not. Else it is the floor of a valley that leads down."""
+    nudged, descent = evidence.measured("nudge_fall"), evidence.value("descent_fall")
+    return t.either(
+        t.above(evidence.measured("curvature_drop"), t.SADDLE_DROP),
+        t.above(-evidence.measured("negative_curvature"), t.BENT),
+        t.above(nudged, max(2.0 * descent, 1e-9)) if math.isfinite(descent) else 1.0,
+    )
 
 
 def curvature_leads(evidence: Evidence) -> float:
@@ -189,9 +201,12 @@ def falls_at_all(evidence: Evidence) -> float:
 def diverges(evidence: Evidence) -> float:
     """Continued unchanged, the loss ends above its start by the range or more.
 
-    Or it has been thrown far above a constant predictor's, by steps far past the limit.
+    Or it has been thrown far above a constant predictor's, by steps far past the limit; as it is
+    not seen to grow, that is surer the further past.
     """
+    further = t.above(evidence.measured("stability"), t.SEVERAL * t.FAR_PAST)
     thrown = t.both(
+        t.THROWN + (1 - t.THROWN) * further,
         t.above(-evidence.measured("explained"), t.RISE),
         t.above(evidence.measured("stability"), t.FAR_PAST),
         lower_wins(evidence),
@@ -216,7 +231,10 @@ def spiky(evidence: Evidence) -> float:
     """Jumps of the loss that are high, rare and repeated, and that throw the run out.
 
     Either the losses after a jump stand higher than before it, or the jumps tower over everything.
+    Where every step takes all the examples none can be the rare one: such a jump is overshooting.
     """
+    if evidence.value("noise_share") == 0:
+        return 0.0
     jump, height = evidence.measured("jump"), evidence.measured("jump_height")
     kicked = t.both(
         t.above(jump, t.SPIKE),
@@ -241,12 +259,18 @@ def bounces(evidence: Evidence) -> float:
 
 
 def overfits(evidence: Evidence) -> float:
-    """Held-out loss stands above training loss and does not fall with it."""
+    """Held-out loss stands above training loss and does not fall with it.
+
+    Or rises so far while training loss falls that the gap comes about under the eyes.
+    """
     rise = evidence.measured("test_rise")
-    return t.both(
-        t.above(evidence.measured("test_gap"), t.GAP),
-        t.above(rise, t.TEST_RISE),
-        t.opposite(fits_poorly(evidence)),
+    return t.either(
+        t.both(
+            t.above(evidence.measured("test_gap"), t.GAP),
+            t.above(rise, t.TEST_RISE),
+            t.opposite(fits_poorly(evidence)),
+        ),
+        t.both(t.above(rise, t.GAP), falls(evidence), t.opposite(lower_wins(evidence))),
     )
 
 

@@ -23,15 +23,13 @@ PACE = 0.2
 arm reach from the same point. Healthy runs reach 0.4 to 1, ravines 0.001 to 0.1."""
 
 TINY_STABILITY = 0.1
-"""THEORY.md, section 4: a step is too small where stability is far below 0.1 and a raised rate falls
-several times faster."""
+"""A step is too small where stability is far below 1 and a raised rate falls several times faster."""
 
 SEVERAL = 3.0
 """'Several times' in the above."""
 
 NEAR_LIMIT = 0.15
-"""A rate that can be raised at most six times is held by the walls of the valley: a ravine's sign.
-THEORY.md, section 4, gives 0.05 to 1."""
+"""A rate that can be raised at most six times is held by the walls of the valley: a ravine's sign."""
 
 EDGE = 0.4
 """Stability from which full-batch steps are seen to bounce: 1 by theory at a fixed point; half of a
@@ -40,12 +38,19 @@ two-cycle's points lie where the curvature is lower."""
 FAR_PAST = 3.0
 """Stability of steps that overshoot in any curvature that the run meets; runs at the edge have 0.4 to 2."""
 
+THROWN = 0.78
+"""Surest that a divergence is which is told by where the run stands, not by its rise, unless its steps
+are several times further past the limit than FAR_PAST."""
+
 NOISE_SHARE = 0.35
 """Noise makes a good part of the second-order term of a step: near a floor, where one gradient is as
 large as the next, half of it and more; full batches have none."""
 
 SADDLE_DROP = 0.02
 """A fall along negative curvature or from a nudge that is worth the name of a way out."""
+
+BENT = 0.03
+"""Most negative curvature as a share of the largest: near saddles 0.1 to 1, in valleys 0.01 and less."""
 
 BETTER = 0.02
 """A probe or the history must have been lower by this for a minimum to be called local."""

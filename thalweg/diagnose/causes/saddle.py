@@ -4,9 +4,18 @@ from thalweg.diagnose import cures
 from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
+from thalweg.diagnose.cures import Cure
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.phrases import at_most, fall, measured
-from thalweg.diagnose.signs import bowl, curvature_leads, flat, still, way_down
+from thalweg.diagnose.signs import (
+    bends_down,
+    bowl,
+    curvature_leads,
+    fits_poorly,
+    flat,
+    still,
+    way_down,
+)
 from thalweg.estimate import Evidence
 
 __all__ = ["saddle"]
@@ -15,7 +24,10 @@ __all__ = ["saddle"]
 def saddle(evidence: Evidence) -> Finding | None:
     """Stands still, yet negative curvature or a nudge leads down."""
     probability = t.both(
-        t.either(t.both(still(evidence), way_down(evidence)), curvature_leads(evidence)),
+        t.either(
+            t.both(still(evidence), way_down(evidence), bends_down(evidence)),
+            curvature_leads(evidence),
+        ),
         t.opposite(bowl(evidence)),
         1 - 0.5 * flat(evidence),
     )
@@ -38,5 +50,14 @@ def saddle(evidence: Evidence) -> Finding | None:
         sentence,
         evidence,
         ("gradient_drop", "curvature_drop", "negative_curvature", "nudge_fall", "descent_fall"),
-        (cures.perturb(), cures.negative_curvature(), cures.restart(), cures.adam()),
+        _cures(evidence),
     )
+
+
+def _cures(evidence: Evidence) -> tuple[Cure, ...]:
+    """Curvature itself first, where no noise of mini-batches hides it and a step of all the data costs
+    no more than one of the user's; else a nudge, the larger the less there is to lose by it."""
+    nudge = cures.perturb(1.0 if fits_poorly(evidence) > 0.5 else 0.3)
+    others = (cures.negative_curvature(), cures.restart(), cures.adam())
+    quiet = evidence.value("noise_share") == 0
+    return (cures.saddle_free_newton(), nudge, *others) if quiet else (nudge, *others)
