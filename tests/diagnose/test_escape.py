@@ -172,3 +172,27 @@ def test_the_same_seed_gives_the_same_escape_and_the_text_says_it(found: Escape)
 def test_an_argument_out_of_its_range_is_told(option: str, value: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         escape(bowl(), **{option: value})
+
+
+def test_what_is_lower_by_a_rounding_is_no_way_out_of_a_loss_of_nought() -> None:
+    """Two classes apart: the loss goes to 0 without end, and every descent ends a little elsewhere."""
+    x = torch.linspace(-1, 1, 16).sign()[:, None]
+    model = torch.nn.Linear(1, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-0.1], [0.1]]))
+        model.bias.zero_()
+    found = tw.escape(
+        tw.Task(
+            model=model,
+            loss=torch.nn.functional.cross_entropy,
+            train=(x, (x[:, 0] > 0).long()),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        ),
+        radii=[0.1, 1.0, 3.0],
+        trials=2,
+        restarts=1,
+        warm=False,
+        evaluations=10,
+    )
+    assert found.loss.value < 1e-3 and found.settled.value > 0.5
+    assert found.cause is Cause.MINIMUM and found.noise.first is None

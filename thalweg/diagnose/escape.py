@@ -157,10 +157,12 @@ class _Ground:
         return ground
 
     def judge(self, drawn: Sequence[_Drawn]) -> None:
-        """Set the fall that counts, from what descents after noise fall."""
+        """Set the fall that counts, from what descents fall and how losses there are rounded."""
         falls = [d.begin - d.loss for d in drawn if math.isfinite(d.begin - d.loss)]
         usual = median(falls) if falls else 0.0
-        self.tolerance = max(SAME * usual, 3 * self.loss.error)
+        highest = max((d.begin for d in drawn if math.isfinite(d.begin)), default=0.0)
+        rounding = torch.finfo(self.point.dtype).eps * abs(highest)
+        self.tolerance = max(SAME * usual, SAME * self.settled.value, rounding, 3 * self.loss.error)
         if self.settled.value > self.tolerance:
             self.notes.append("the run had not come to rest: descent alone leads lower")
 
