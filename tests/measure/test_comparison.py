@@ -121,3 +121,14 @@ def test_a_loss_of_the_users_own_has_none_either() -> None:
         batch_loss=lambda m, b: m(b[0]).square().mean(),
     )
     assert math.isnan(compare(loss, loss.point(), -loss.point()).agreement.value)
+
+
+def test_the_held_out_loss_of_a_model_with_batch_norm_is_that_of_whole_batches() -> None:
+    plain = network()
+    model = nn.Sequential(plain, nn.BatchNorm1d(plain(vectors(2, 5)).shape[1])).to(vectors(1, 5))
+    objective = Supervised(model, F.cross_entropy, (vectors(60, 5), classes(60)), mode="batch")
+    held_out = vectors(32, 5, seed=3), classes(32, seed=4)
+    point = objective.point()
+    found = compare(objective, point, point, test=held_out).first.test_loss
+    assert found.value == pytest.approx(objective.on(held_out).value(point), rel=1e-9)
+    assert 0 < found.error < math.inf

@@ -198,12 +198,19 @@ def _median(values: Tensor) -> Estimate:
 
 
 def _held_out_loss(held_out: Supervised, point: Tensor) -> Estimate:
-    """With the error that its examples have as a sample of more."""
+    """With the error that its examples have as a sample of more, by the scatter of their parts.
+
+    A model that normalises by batches is taken with whole ones: parts have other statistics, whose
+    scatter is the larger.
+    """
     size = max(1, min(held_out.chunk, held_out.data.length // 16))
     losses, weights = held_out.on(held_out.data, chunk=size, decay=False).chunk_losses(point)
     mean, count = float(losses @ weights), len(losses)
     spread = float(weights @ (losses - mean) ** 2)
     error = math.sqrt(spread / (count - 1)) if count > 1 else math.inf
+    if held_out.mode == "batch":
+        whole, shares = held_out.chunk_losses(point)
+        mean = float(whole @ shares)
     return Estimate(mean, error, "loss", LOSS_COST)
 
 
