@@ -71,6 +71,19 @@ def test_a_run_is_seen_in_the_plane_of_its_path(thalweg_program: Program, run: s
     assert told["centre"] == pytest.approx(told["walk"]["loss"][-1])
 
 
+def test_a_path_of_too_few_checkpoints_is_refused(
+    thalweg_program: Program, run: str, here: Path
+) -> None:
+    task = resolve("small.py:task")
+    RunFolder.create("short", task_reference="small.py:task").save_checkpoint(
+        0,
+        task.model,  # type: ignore[union-attr]
+        task.optimizer,  # type: ignore[union-attr]
+    )
+    status, _, err = thalweg_program("surface", "short", "--own-task", "--directions", "path")
+    assert status == 2 and "run must have more than 2 checkpoints for its path, but has 1" in err
+
+
 @pytest.mark.parametrize("directions", ["eigen", "gradient"])
 def test_lines_in_other_directions(thalweg_program: Program, run: str, directions: str) -> None:
     how = ("--directions", directions, "--line", "--log", "--exact", *SMALL)

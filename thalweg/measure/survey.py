@@ -137,4 +137,8 @@ def _flat(
                 raise UsageError(
                     "directions must be random, eigen or gradient without a run, not path"
                 )
+            if len(walk) <= count:
+                raise UsageError(
+                    f"run must have more than {count} checkpoints for its path, but has {len(walk)}"
+                )
             return path_directions(walk, count=count)
