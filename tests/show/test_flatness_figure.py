@@ -97,6 +97,7 @@ def test_ways_are_drawn_with_their_held_out_losses() -> None:
     assert list(line.y) == [0.1, 1.15, 0.2] and dotted.line.dash == "dot"
     assert curve.name == "Bézier curve of low loss" and not dotted.showlegend
     assert figure.layout.xaxis.ticktext[0] == "&lt;A&gt;"
+    assert figure.layout.xaxis.range[0] < 0 and figure.layout.xaxis.range[1] > 1
     assert connection_ways(connection(100.0)).layout.yaxis.type == "log"
     assert list(connection_ways(connection(math.nan)).data[0].y) == [0.1, None, 0.2]
 

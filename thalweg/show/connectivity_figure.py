@@ -46,6 +46,7 @@ def connection_ways(found: Connection) -> go.Figure:
     ticks = [0, 0.25, 0.5, 0.75, 1]
     texts = [label(one), "¼", "½", "¾", label(other)]
     figure.update_xaxes(tickvals=ticks, ticktext=texts, title_text=label("along the way"))
+    figure.update_xaxes(range=[-0.01, 1.01])  # so that the labels of both ends are drawn
     if shown and min(shown) > 0 and max(shown) > SPAN * min(shown):
         decades = math.ceil(math.log10(max(shown) / min(shown)) / 5)
         figure.update_yaxes(type="log", tickformat="", exponentformat="power", dtick=decades)
