@@ -53,6 +53,7 @@ def test_the_best_combination_is_of_the_best_that_go_together() -> None:
     found = best_combination(ranked)
     assert found is not None and found.name == "adam 0.01 + clip 1"
     assert best_combination(ranked[:2]) is best_combination(ranked[:1]) is None
+    assert best_combination([cures.adam(), cures.learning_rate(1000)]) is None
 
 
 def test_a_combination_is_not_joined_to_a_third() -> None:

@@ -33,11 +33,18 @@ def combined(first: Cure, second: Cure) -> Cure | None:
 
 
 def best_combination(ranked: Sequence[Cure]) -> Cure | None:
-    """Of the two best that go together, none of them one already; the cures come best first."""
+    """Of the two best that go together, none of them one already; the cures come best first.
+
+    A factor of the learning rate that was found for one optimizer is not carried to another.
+    """
     ranked = [cure for cure in ranked if JOINT not in cure.name]
     for second in range(1, len(ranked)):
         for first in range(second):
-            both = combined(ranked[first], ranked[second])
+            pair = ranked[first], ranked[second]
+            fitted = any(cure.name.startswith("learning_rate ") for cure in pair)
+            if fitted and any(_family(cure) == "optimizer" for cure in pair):
+                continue
+            both = combined(*pair)
             if both is not None:
                 return both
     return None
