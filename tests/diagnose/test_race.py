@@ -359,8 +359,10 @@ def test_without_cures_those_of_a_diagnosis_are_raced() -> None:
         for p in task.model.parameters():
             p.zero_()
     result = race(task, budget=30, seeds=2)
-    assert {arm.name for arm in result.arms} >= {"unchanged", "perturb 0.1", "restart"}
-    assert result.winner in {"perturb 0.1", "restart", "negative_curvature", "adam 0.01"}
+    arms = {arm.name for arm in result.arms}
+    assert arms >= {"unchanged", "perturb 1", "restart"}
+    assert result.winner is not None
+    assert set(result.winner.split(" + ")) <= arms | {"negative_curvature", "adam 0.01"}
     assert result.cost > sum(arm.gain.cost for arm in result.arms) + 50  # and so was it
 
 
