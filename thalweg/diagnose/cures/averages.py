@@ -87,8 +87,8 @@ def ema(decay: float = 0.99) -> Cure:
         f"ema {decay:g}",
         "Averages the noise of the last steps away and follows where the run moves on.",
         "averaged = torch.optim.swa_utils.AveragedModel(\n"
-        f"    model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn({decay:g}),\n"
-        "    use_buffers=True)\n" + AFTER + "averaged.update_parameters(model)\n" + END + USE,
+        f"    model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn({decay:g}), "
+        "use_buffers=True\n)\n" + AFTER + "averaged.update_parameters(model)\n" + END + USE,
         change,
         "One copy of the weights, and an addition to it a step.",
         "Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992",
