@@ -80,3 +80,11 @@ def test_the_lean_of_a_saddle_and_of_a_bowl() -> None:
     data = (torch.zeros(1, 2), torch.zeros(1, 1))
     assert lean(model, bent(-1.0), data) == pytest.approx(-0.75, abs=1e-4)
     assert lean(model, bent(1.0), data) == pytest.approx(0.75, abs=1e-3)
+
+
+def test_the_lean_of_a_transformer() -> None:
+    """Its attention has a fused form without a second derivative."""
+    torch.manual_seed(0)
+    model = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+    data = (torch.randn(3, 5, 4), torch.randn(3, 5, 4))
+    assert -1.0 <= lean(model, mse_loss, data, products=20) <= 1.0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 __all__ = ["dense_hessian", "lean"]
 
@@ -49,7 +50,9 @@ def lean(
     Hessian is nought or not finite.
     """
     weights = [p for p in model.parameters() if p.requires_grad]
-    slopes = torch.autograd.grad(loss(model(data[0]), data[1]), weights, create_graph=True)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused attention has no second derivative
+        value = loss(model(data[0]), data[1])
+    slopes = torch.autograd.grad(value, weights, create_graph=True)
     sizes = [p.numel() for p in weights]
 
     def product(vector: Tensor) -> Tensor:

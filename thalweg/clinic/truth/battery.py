@@ -230,8 +230,9 @@ class Battery:
         return (run.test_losses[0] - self.start) / self.range
 
     def raised(self) -> dict[float, float]:
-        """The falls at higher rates, tenfold at a time, until one blows up or is far better.
+        """The falls at higher rates, tenfold at a time, until one is worse or far better.
 
+        A fall that is small but grows with the rate is no sign that the rate is high enough.
         A schedule ends with the change, as it may lower the rate further.
         """
         found: dict[float, float] = {}
@@ -240,17 +241,22 @@ class Battery:
         for factor in (3.0, 10.0, 100.0, 1e3, 1e4):
             change = rate(factor) if self.task.schedule is None else constant_rate(now * factor)
             found[factor] = self.fall(change)
-            worse = factor > 3 and found[factor] < max(found[3.0], 0.01)
+            worse = found[factor] < found[3.0] - 0.002
             if worse or found[factor] < -1 or found[factor] > 8 * own:
                 break
         return found
 
     @cached_property
-    def pushed_descent(self) -> float:
-        """The fall of L-BFGS after a small push, as a share of the range."""
-        return (
-            self.start - _finite(settled(self.task, push(0.1), seed=self.seed, steps=60))
-        ) / self.range
+    def gain_of_push(self) -> float:
+        """How much further a small push takes sixty steps of L-BFGS, as a share of the range.
+
+        Beside as many steps without it: else all that is told is what more steps do.
+        """
+        ends = [
+            _finite(settled(self.task, change, seed=self.seed, steps=60))
+            for change in (nothing, push(0.1))
+        ]
+        return (min(ends[0], self.start) - ends[1]) / self.range
 
     def others(self) -> dict[str, float]:
         """Falls of other optimizers in as many evaluations, and of L-BFGS."""

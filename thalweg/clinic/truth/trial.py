@@ -144,7 +144,7 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
     # A nudge, and then the run's own steps or descent, go where the run by itself does not.
     further = pushed - here
     if falls is not True:
-        further = max(further, b.pushed_descent - max(here, b.descent()))
+        further = max(further, b.gain_of_push)
     leaves = over(further, 0.01, 0.04)
     slower = every(over(raised, 0.005, 0.02), over(raised, 2.0 * here, 4.0 * here))
     slope = over(b.descent(), 0.004, 0.015)
