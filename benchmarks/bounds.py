@@ -224,7 +224,7 @@ def trials(one: Subject, known: Constants, rng: np.random.Generator) -> list[Hel
         expected = convex.expected_square(steps, start)
         found.append(mean("(1)", expected, squares))
         tail = convex.tail(steps, start, 1.2 * expected)
-        found.append(mean("(2)", tail, squares >= 1.2 * expected))
+        found.append(mean("(2)", tail, squares >= 1.2 * expected + ROUNDING**2))
         if math.isfinite(convex.radius):
             edge = convex.quantile(steps, start, 0.05)
             found.append(mean("(3), p = 0.05", 0.05, squares > edge))
