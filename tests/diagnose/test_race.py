@@ -159,13 +159,13 @@ def test_a_cure_whose_steps_are_long_spends_no_more_than_the_unchanged_run(name:
 
 
 def test_a_cure_that_never_took_a_step_is_told_and_one_that_did_is_not() -> None:
-    """A step of Newton's takes 25 evaluations, and a range test 100 steps of a sixth."""
-    result = race(momentum(), ["newton_cg 10", "range_test 100", "perturb"], budget=10, seeds=2)
+    """A step of Newton's takes 25 evaluations, and a range test that blows up half-way 25."""
+    result = race(momentum(), ["newton_cg 10", "range_test 300", "perturb"], budget=10, seeds=2)
     told = "costs more, or as steps change nothing here: "
     moved, _, still = result.claim.partition(told)
     assert sorted(still.rstrip(".").split(", ")) == [
         "newton_cg 10 (up to 10)",
-        "range_test 100 (up to 10)",
+        "range_test 300 (up to 10)",
     ]
     assert "perturb" not in moved and told in str(result).replace("\n    ", " ")
     assert told not in race(momentum(), ["perturb"], budget=2, seeds=2).claim
