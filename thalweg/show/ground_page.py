@@ -1,18 +1,14 @@
 """The pages of flatness and of a connection: figures, tables and sentences in one file that opens offline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-from markupsafe import Markup
 
 from thalweg.measure.connection import Connection
 from thalweg.measure.flatness import Flatness
 from thalweg.show import connectivity_text, flatness_text
 from thalweg.show.connectivity_figure import connection_ways
 from thalweg.show.flatness_figure import flatness_profile, shift_lines
-from thalweg.show.notebook import environment
-from thalweg.show.offline import asset, figures_json, packed_plotly, policy, versions, write_page
+from thalweg.show.measured_page import Table, measured_page, price
 from thalweg.show.panels import Panel
 
 __all__ = ["connection_page", "flatness_page"]
@@ -32,16 +28,6 @@ WAYS = (
     "Training loss, and dotted held-out loss, on the ways from one point to the other: straight, "
     "straight to the same network with its units in the first's order, and along the curve."
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of texts under a heading."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
 
 
 def flatness_page(
@@ -90,27 +76,14 @@ def _page(
     path: Path | str,
     command: str,
 ) -> Path:
-    script = asset("report.js")
-    library, digest = packed_plotly()
-    text = (
-        environment()
-        .get_template("ground.html")
-        .render(
-            policy=policy(script, digest),
-            style=Markup(asset("report.css") + asset("lesson.css")),
-            script=Markup(script),
-            plotly=library,
-            contours=Markup(asset("contours.svg")),
-            figures=figures_json(panels),
-            panels=panels,
-            tables=tables,
-            sentences=sentences,
-            title=title,
-            name=found.name,
-            notes=found.notes,
-            command=command,
-            cost=round(found.cost),
-            versions=versions(),
-        )
+    return measured_page(
+        path,
+        title,
+        found.name,
+        sentences=sentences,
+        panels=panels,
+        tables=tables,
+        command=command,
+        price=price(found.cost),
+        notes=found.notes,
     )
-    return write_page(text, path)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import plotly
 import torch
@@ -17,10 +18,44 @@ from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
 from thalweg.errors import FolderError
-from thalweg.show.notebook import PAGE
+from thalweg.show.notebook import PAGE, environment
 from thalweg.show.panels import Panel
 
-__all__ = ["asset", "figures_json", "packed_plotly", "policy", "versions", "write_page"]
+__all__ = ["page", "write_page"]
+
+
+def page(
+    template: str,
+    panels: Sequence[Panel],
+    /,
+    *,
+    styles: Sequence[str] = ("report.css",),
+    **content: Any,
+) -> str:
+    """The text of a page: a template that extends ``base.html``, with what every page needs.
+
+    Args:
+        template: name of the file.
+        panels: figures that it has places for; without any the page carries no plotly.js.
+        styles: names of its style sheets.
+        content: what else the template names.
+    """
+    script = asset("report.js")
+    library, digest = packed_plotly() if panels else (Markup(), "")
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            policy=policy(script, digest),
+            style=Markup("".join(map(asset, styles))),
+            script=Markup(script),
+            plotly=library,
+            contours=Markup(asset("contours.svg")),
+            figures=figures_json(panels),
+            versions=versions(),
+            **content,
+        )
+    )
 
 
 @cache

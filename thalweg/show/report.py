@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from markupsafe import Markup
-
 from thalweg.diagnose.finding import Finding
 from thalweg.diagnose.race import Race
 from thalweg.show.content import beside, evidence_tables, what_would_decide
 from thalweg.show.gauge import gauges
-from thalweg.show.notebook import environment, notebook_finding, notebook_race
-from thalweg.show.offline import asset, figures_json, packed_plotly, policy, versions, write_page
+from thalweg.show.notebook import notebook_finding, notebook_race
+from thalweg.show.offline import page, write_page
 from thalweg.show.panels import finding_sections, race_panels
 from thalweg.show.race_content import arm_columns, arm_rows, before_and_after, race_notes
 from thalweg.show.sketch import sketch
@@ -57,58 +55,47 @@ def report_html(
     panels = [*raced, *(panel for section in sections for panel in section.panels)]
     first = _first(finding, race)
     mended = first["name"] if first is not None and first["heading"] == MEND else ""
-    script = asset("report.js")
-    library, digest = packed_plotly() if panels else ("", "")
     date = datetime.now().astimezone()
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            policy=policy(script, digest),
-            style=Markup(asset("report.css")),
-            script=Markup(script),
-            plotly=library,
-            contours=Markup(asset("contours.svg")),
-            figures=figures_json(panels),
-            finding=finding,
-            name=finding.name,
-            cause=cause_label(finding.cause),
-            tone=cause_tone(finding.cause),
-            confidence=beside(finding),
-            advice=what_would_decide(finding),
-            sketch=sketch(finding.cause, width=150),
-            first=first,
-            mechanisms=[m for m in finding.mechanisms if m.name != mended],
-            other_cures=[
-                c
-                for c in finding.cures
-                if (first is None or c.name != first["name"])
-                and (not mended or c.name != "mend_the_wiring")
-            ],
-            gauges=gauges(finding, thresholds),
-            race=race,
-            columns=() if race is None else arm_columns(race),
-            arms=[] if race is None else arm_rows(race),
-            compared=((), []) if race is None else before_and_after(race),
-            race_notes=[] if race is None else race_notes(race),
-            race_cost="" if race is None else cost_text(race.cost),
-            panels={"race": raced, "sections": sections},
-            evidence=evidence_tables(finding, thresholds),
-            precise={name: precise(e) for name, e in finding.evidence.items()},
-            signs={name: vital(name) for name in finding.evidence},
-            costs={n: number(e.cost, 3) if e.cost else "" for n, e in finding.evidence.items()},
-            others=[
-                {
-                    "label": cause_label(other.cause),
-                    "sentence": other.sentence,
-                    "confidence": confidence_text(other.confidence, other.cause),
-                }
-                for other in finding.findings
-            ],
-            cost=cost_text(finding.cost),
-            versions=versions(),
-            date=f"{date.day} {date:%B %Y, %H:%M %Z}".strip(),
-        )
+    return page(
+        "report.html",
+        panels,
+        finding=finding,
+        name=finding.name,
+        cause=cause_label(finding.cause),
+        tone=cause_tone(finding.cause),
+        confidence=beside(finding),
+        advice=what_would_decide(finding),
+        sketch=sketch(finding.cause, width=150),
+        first=first,
+        mechanisms=[m for m in finding.mechanisms if m.name != mended],
+        other_cures=[
+            c
+            for c in finding.cures
+            if (first is None or c.name != first["name"])
+            and (not mended or c.name != "mend_the_wiring")
+        ],
+        gauges=gauges(finding, thresholds),
+        race=race,
+        columns=() if race is None else arm_columns(race),
+        arms=[] if race is None else arm_rows(race),
+        compared=((), []) if race is None else before_and_after(race),
+        race_notes=[] if race is None else race_notes(race),
+        race_cost="" if race is None else cost_text(race.cost),
+        panels={"race": raced, "sections": sections},
+        evidence=evidence_tables(finding, thresholds),
+        precise={name: precise(e) for name, e in finding.evidence.items()},
+        signs={name: vital(name) for name in finding.evidence},
+        costs={n: number(e.cost, 3) if e.cost else "" for n, e in finding.evidence.items()},
+        others=[
+            {
+                "label": cause_label(other.cause),
+                "sentence": other.sentence,
+                "confidence": confidence_text(other.confidence, other.cause),
+            }
+            for other in finding.findings
+        ],
+        cost=cost_text(finding.cost),
+        date=f"{date.day} {date:%B %Y, %H:%M %Z}".strip(),
     )
 
 

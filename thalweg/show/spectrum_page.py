@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from thalweg.measure.spectrum import Spectrum
 from thalweg.show.density_figure import spectral_density
-from thalweg.show.notebook import environment
-from thalweg.show.offline import asset, figures_json, packed_plotly, policy, versions, write_page
+from thalweg.show.measured_page import Table, measured_page
 from thalweg.show.panels import Panel
 from thalweg.show.spectrum_text import COLUMNS, row, rows, sentence
 
@@ -20,6 +17,12 @@ CAPTION = (
     "vectors."
 )
 
+NUMBERS = (
+    "The error of an eigenvalue is a bound that holds in 99% of draws. The negative share is the sum of "
+    "the negative eigenvalues by size over that of all; the effective rank is the number of equal "
+    "eigenvalues that would spread as much."
+)
+
 
 def spectrum_page(
     spectra: Sequence[Spectrum], path: Path | str = "spectrum.html", *, source: str = ""
@@ -29,33 +32,20 @@ def spectrum_page(
     Raises:
         FolderError: the path cannot be written.
     """
-    return write_page(_html(spectra, source), path)
-
-
-def _html(spectra: Sequence[Spectrum], source: str) -> str:
     drawn = [each for each in spectra if len(each.density.measure()[0])]
     panels = [Panel("spectrum", "", CAPTION, spectral_density(drawn))] if drawn else []
-    script = asset("report.js")
-    library, digest = packed_plotly() if panels else (Markup(), "")
     several = len(spectra) > 1
-    table = [row(each) for each in spectra] if several else rows(spectra[0])
-    return (
-        environment()
-        .get_template("spectrum.html")
-        .render(
-            policy=policy(script, digest),
-            style=Markup(asset("report.css") + asset("lesson.css")),
-            script=Markup(script),
-            plotly=library,
-            contours=Markup(asset("contours.svg")),
-            figures=figures_json(panels),
-            panels=panels,
-            source=source,
-            sentences=[sentence(each) for each in spectra],
-            columns=COLUMNS if several else ("", "value", "95% within"),
-            table=table,
-            products=sum(each.products for each in spectra),
-            cost=round(sum(each.cost for each in spectra)),
-            versions=versions(),
-        )
+    columns = COLUMNS if several else ("", "value", "95% within")
+    numbers = [row(each) for each in spectra] if several else rows(spectra[0])
+    products = sum(each.products for each in spectra)
+    cost = round(sum(each.cost for each in spectra))
+    return measured_page(
+        path,
+        "Spectrum",
+        source,
+        sentences=[sentence(each) for each in spectra],
+        panels=panels,
+        tables=[Table("The numbers", columns, numbers, NUMBERS)],
+        command=f"thalweg spectrum {source}".rstrip(),
+        price=f": {products} products with the matrix, the price of {cost} gradients",
     )

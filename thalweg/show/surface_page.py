@@ -2,13 +2,9 @@
 
 from pathlib import Path
 
-from markupsafe import Markup
-
 from thalweg.estimate import number
 from thalweg.measure.surface import Surface
-from thalweg.show.ground_page import Table
-from thalweg.show.notebook import environment
-from thalweg.show.offline import asset, figures_json, packed_plotly, policy, versions, write_page
+from thalweg.show.measured_page import Table, measured_page, price
 from thalweg.show.panels import Panel
 from thalweg.show.surface_figure import surface_line, surface_map, surface_view
 from thalweg.show.surface_text import axes_sentence, rows, sentences
@@ -20,32 +16,18 @@ def surface_page(
     found: Surface, path: Path | str = "surface.html", *, command: str = "thalweg surface"
 ) -> Path:
     """Write the surface as one HTML file. Raises FolderError where it cannot be written."""
-    panels = _panels(found)
-    script = asset("report.js")
-    library, digest = packed_plotly()
     names = ("", "lowest", "highest", "off by at most", "evaluated", "held back")
-    text = (
-        environment()
-        .get_template("ground.html")
-        .render(
-            policy=policy(script, digest),
-            style=Markup(asset("report.css") + asset("lesson.css")),
-            script=Markup(script),
-            plotly=library,
-            contours=Markup(asset("contours.svg")),
-            figures=figures_json(panels),
-            panels=panels,
-            tables=[Table("Values", names, rows(found))],
-            sentences=sentences(found),
-            title="Surface",
-            name=found.name,
-            notes=found.notes,
-            command=command,
-            cost=round(found.cost),
-            versions=versions(),
-        )
+    return measured_page(
+        path,
+        "Surface",
+        found.name,
+        sentences=sentences(found),
+        panels=_panels(found),
+        tables=[Table("Values", names, rows(found))],
+        command=command,
+        price=price(found.cost),
+        notes=found.notes,
     )
-    return write_page(text, path)
 
 
 def _panels(found: Surface) -> list[Panel]:
