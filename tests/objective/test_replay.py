@@ -1,5 +1,8 @@
 """A recorded linear map is the map itself, and is refused where that cannot be relied on."""
 
+import copy
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +18,12 @@ NETWORKS = {
     "convolution": lambda: nn.Sequential(
         nn.Unflatten(1, (1, 6)), nn.Conv1d(1, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.MaxPool1d(2),
         nn.Flatten(), nn.Linear(8, 3),
+    ),
+    "images": lambda: nn.Sequential(
+        nn.Linear(6, 2 * 9 * 9), nn.Unflatten(1, (2, 9, 9)), nn.Conv2d(2, 4, 3, 2, 1), nn.BatchNorm2d(4),
+        nn.ReLU(), nn.Conv2d(4, 6, 3, padding=2, dilation=2, groups=2), nn.MaxPool2d(2), nn.Tanh(),
+        nn.ConvTranspose2d(6, 3, 3, 2, bias=False), nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1), nn.Flatten(),
+        nn.Linear(75, 3),
     ),
     "attention": lambda: nn.Sequential(
         nn.Unflatten(1, (3, 2)), nn.TransformerEncoderLayer(2, 1, 4, batch_first=True),
@@ -73,7 +82,43 @@ def test_a_replayed_product_is_the_product_of_autograd(name: str, mode: str) -> 
         torch.testing.assert_close(kept @ vector, rebuilt @ vector, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["relu", "tanh without biases", "normalised"])
+@pytest.mark.parametrize("mode", ["eval", "batch"])
+def test_images_in_single_precision_are_replayed_with_their_channels_last(mode: str) -> None:
+    torch.manual_seed(0)
+    wide = supervised(NETWORKS["images"](), mode)
+    x, y = wide.data.fetch(slice(0, 40))
+    narrow = Supervised(
+        copy.deepcopy(wide.placed.model).float(), nn.functional.cross_entropy, (x.float(), y),
+        mode=mode, decay=0.01,
+    )  # fmt: skip
+    kept = Hessian(narrow, narrow.point(), keep=True)
+    truth = Hessian(wide, narrow.point().double(), keep=False)
+    for vector in vectors(3, narrow.dim):
+        expected = truth @ vector
+        error = (kept @ vector.float()).double() - expected
+        assert error.norm() < 2e-5 * expected.norm()
+    assert kept._graphs is not None
+    assert kept._graphs[0].replay is not None
+    images = [c for c in kept._graphs[0].replay._constants if c.ndim == 4 and min(c.shape[1:]) > 1]
+    assert len(images) > 10
+    assert not any(image.is_contiguous() for image in images if image.dtype == torch.float32)
+
+
+def test_the_slope_of_a_weight_is_no_convolution_with_whole_images() -> None:
+    network = nn.Sequential(nn.Unflatten(1, (1, 6)), nn.Conv1d(1, 4, 3), nn.Tanh(), nn.Conv1d(4, 2, 3),
+                            nn.Flatten())  # fmt: skip
+    objective = supervised(network)
+    hessian = Hessian(objective, objective.point())
+    hessian @ torch.ones(objective.dim, dtype=torch.float64)
+    assert hessian._graphs is not None
+    replay = hessian._graphs[0].replay
+    assert replay is not None
+    names = [str(step[0]) for step in replay._steps]
+    assert sum("convolution_backward" in name for name in names) == 3
+    assert sum("aten.convolution.default" in name for name in names) == 4
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh without biases", "normalised", "images"])
 def test_common_networks_are_replayed(name: str) -> None:
     objective = supervised(NETWORKS[name]())
     hessian = Hessian(objective, objective.point())
@@ -102,6 +147,65 @@ def test_transposes_sums_with_zeros_and_products_are_simplified_rightly() -> Non
     v = torch.randn(9, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(replay(v), apply(v))
     torch.testing.assert_close(replay(v), apply(v))  # nothing is left over from the call before
+
+
+def test_constant_factors_and_sums_are_drawn_together() -> None:
+    a, b = torch.arange(24.0).reshape(2, 3, 4) / 7, torch.arange(3.0).reshape(3, 1) + 1
+    wide = torch.tensor([2.0, -1.0]).reshape(2, 1, 1).expand(2, 3, 4)
+
+    def apply(v: Tensor) -> Tensor:
+        x = v.view(3, 4)
+        once = x * b * a * wide
+        totals = (once * b).sum(0).sum(1) + (once * a).sum([-1]).sum([0])
+        twice = once * 3.0  # `once` is read by others: it must survive
+        added = twice + x * b
+        return torch.cat([totals, added.reshape(-1), (x * wide[:, :1, :1]).reshape(-1)])
+
+    result, replay = record(apply, torch.ones(12))
+    assert replay is not None
+    torch.testing.assert_close(replay(torch.ones(12)), result)
+    for seed in range(2):
+        v = torch.randn(12, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(replay(v), apply(v))
+    names = [str(step[0]) for step in replay._steps]
+    assert sum("mul" in name for name in names) <= 6
+    assert sum("sum" in name for name in names) == 2
+
+
+def test_factors_whose_product_is_not_finite_stay_apart() -> None:
+    large = torch.full((3,), 1e30)
+    _, replay = record(lambda v: v * large * large * 1e-30, torch.full((3,), 1e-30))
+    assert replay is not None
+    torch.testing.assert_close(replay(torch.full((3,), 1e-30)), torch.ones(3))
+
+
+def test_what_is_added_to_in_place_is_seen_through_its_views() -> None:
+    def apply(v: Tensor) -> Tensor:
+        whole = v * 2
+        alone = v * 3
+        alone += v
+        part = whole[1:]
+        whole += alone
+        return whole[1:] + part
+
+    result, replay = record(apply, torch.ones(3))
+    assert replay is not None
+    for v in (torch.ones(3), torch.arange(3.0)):
+        torch.testing.assert_close(replay(v), apply(v))
+    torch.testing.assert_close(result, torch.full((2,), 12.0))
+
+
+def test_what_is_made_on_the_way_is_let_go_while_it_records() -> None:
+    seen: list[weakref.ref] = []
+
+    def apply(v: Tensor) -> Tensor:
+        for _ in range(4):
+            v = v * 2
+            seen.append(weakref.ref(v))
+        assert [made() is None for made in seen] == [True] * 3 + [False]
+        return v
+
+    record(apply, torch.ones(3))
 
 
 def test_a_map_that_writes_to_what_it_made_is_replayed_as_it_is() -> None:

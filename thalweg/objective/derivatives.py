@@ -22,6 +22,9 @@ FINITE_STEP = 0.03
 CACHE = 2**22
 """Bytes of a graph that a processor goes through fastest: fewer are many short operations."""
 
+PIECE = 2**27
+"""Bytes of a graph above which it is made piece by piece, each in the memory of the one before."""
+
 
 class SymmetricOperator(Protocol):
     """A symmetric matrix known by its products; ``cost`` counts what they cost so far."""
@@ -283,8 +286,9 @@ class _Chunks:
             return objective.chunk
         # Every chunk goes through the parameters too: it should be worth it.
         ample = max(CACHE, self.point.nbytes)
-        room = min(ample, objective.memory) / objective.bytes_per_example()
-        most = max(objective.chunk, int(room))
+        each = objective.bytes_per_example()
+        room = min(ample, objective.memory) / each
+        most = min(max(objective.chunk, int(room)), max(1, int(max(ample, PIECE) / each)))
         examples = objective.data.length
         return -(-examples // -(-examples // most))
 

@@ -13,10 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
 
-from thalweg.objective.simplify import Step, simplified
+from thalweg.objective.program import Step
+from thalweg.objective.simplify import simplified
 
 __all__ = ["Replay", "record", "replayable"]
+
+ATEN = torch.ops.aten
+
+APART = {
+    getattr(getattr(ATEN, f"{name}_"), kind): getattr(getattr(ATEN, name), kind)
+    for name in ("add", "sub", "mul", "div")
+    for kind in ("Tensor", "Scalar")
+}
+"""Operations in place, as the engine uses them, and the same with a result of its own."""
 
 UNTRUSTED = {
     torch.Tag.nondeterministic_seeded,
@@ -34,9 +45,14 @@ def record(function: Callable[[Tensor], Tensor], vector: Tensor) -> tuple[Tensor
     """
     with _Recorder(vector) as recorder:
         result = function(vector)
-    if recorder.refused or id(result) not in recorder.live:
+    place = recorder.place(result)
+    if recorder.refused or place is None:
         return result, None
-    return result, _program(recorder, vector, result)
+    steps = recorder.steps
+    values = [v.detach() if isinstance(v, Tensor) else v for v in recorder.values]
+    if not recorder.writes:
+        steps, place = simplified(steps, values, place)
+    return result, Replay(steps, values, place)
 
 
 def replayable(roots: Iterable[Tensor]) -> bool:
@@ -111,15 +127,31 @@ class Replay:
 
 
 class _Recorder(TorchDispatchMode):
-    """Notes every operation that depends on the vector."""
+    """Notes every operation that depends on the vector, and lets go of what it made.
+
+    Attributes:
+        steps: the operations.
+        values: the constants that they read, and None where something will be put.
+        refused: whether an operation told that a replay cannot be relied on.
+        writes: whether one writes to what another made.
+    """
 
     def __init__(self, vector: Tensor) -> None:
         super().__init__()
-        self.live: dict[int, Tensor] = {id(vector): vector}
-        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+        self.steps: list[Step] = []
+        self.values: list[Any] = [None]
         self.refused = self.writes = False
+        self._live = WeakIdKeyDictionary({vector: 0})
+        """The place of each tensor that depends on the vector and that something still holds."""
+        self._shared: set[int] = set()
+        """Storages of what depends on the vector that more than one tensor may have read."""
+        self._constants: dict[int, int] = {}  # places by identity, which the values keep alive
         self._made: dict[int, Tensor] = {}  # constants, by storage; held, or it would be given away
         self._read: set[int] = set()
+
+    def place(self, tensor: Tensor) -> int | None:
+        """Of a tensor that depends on the vector."""
+        return self._live.get(tensor)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -128,8 +160,10 @@ class _Recorder(TorchDispatchMode):
         out = func(*args, **kwargs)
         if self.refused:
             return out
-        dependent = any(id(tensor) in self.live for tensor in _tensors((*args, *kwargs.values())))
-        if func._schema.is_mutable:
+        dependent = any(tensor in self._live for tensor in _tensors((*args, *kwargs.values())))
+        if func in APART and self._alone(args[0]):
+            func = APART[func]
+        elif func._schema.is_mutable:
             for tensor in _written(func, args, kwargs):
                 self._write(tensor, dependent)
         if dependent:
@@ -138,9 +172,16 @@ class _Recorder(TorchDispatchMode):
             self._made.update((_storage(tensor), tensor) for tensor in _tensors((out,)))
         return out
 
+    def _alone(self, tensor: Tensor) -> bool:
+        """Whether it depends on the vector, and no other tensor shares its memory."""
+        if tensor not in self._live:
+            return False
+        storage = _storage(tensor)
+        return storage not in self._shared or sum(_storage(t) == storage for t in self._live) == 1
+
     def _write(self, tensor: Tensor, dependent: bool) -> None:
         """Refuse where a replay would not begin with what this one began with."""
-        if id(tensor) in self.live:
+        if tensor in self._live:
             self.writes = True
             return
         storage = _storage(tensor)
@@ -148,45 +189,40 @@ class _Recorder(TorchDispatchMode):
             self.refused = True
 
     def _note(self, func: Any, args: Any, kwargs: dict[str, Any], out: Any) -> None:
-        parts = out if isinstance(out, list | tuple) else (out,)
+        many = isinstance(out, list | tuple)
+        parts = out if many else (out,)
         results = [part for part in parts if part is not None]
         if (
             not UNTRUSTED.isdisjoint(func.tags)
-            or any(id(tensor) in self.live for tensor in _tensors(kwargs.values()))
+            or any(tensor in self._live for tensor in _tensors(kwargs.values()))
             or not all(type(t) is Tensor and t.layout == torch.strided for t in results)
         ):
             self.refused = True
             return
-        self.live.update((id(tensor), tensor) for tensor in results)
-        self.operations.append((func, args, kwargs, out))
-        constants = (t for t in _tensors(args) if id(t) not in self.live)
-        self._read.update(_storage(tensor) for tensor in constants)
+        arguments = [self._argument(argument) for argument in args]
+        places = [self._new(None) for _ in parts]
+        given = set(map(_storage, _tensors(args)))
+        for storage in map(_storage, results):
+            (self._shared.add if storage in given else self._shared.discard)(storage)
+        self._live.update((t, place) for t, place in zip(parts, places) if isinstance(t, Tensor))
+        like = None if many else (out.shape, out.dtype)
+        self.steps.append(Step(func, arguments, kwargs, places, many, like))
 
-
-def _program(recorder: _Recorder, vector: Tensor, result: Tensor) -> Replay:
-    values: list[Any] = [None]
-    places = {id(vector): 0}
-
-    def place(argument: Any) -> Any:
+    def _argument(self, argument: Any) -> Any:
         if isinstance(argument, list | tuple) and any(isinstance(a, Tensor) for a in argument):
-            return [place(part) for part in argument]
-        if id(argument) not in places:
-            places[id(argument)] = len(values)
-            constant = id(argument) not in recorder.live
-            kept = argument.detach() if isinstance(argument, Tensor) else argument
-            values.append(kept if constant else None)
-        return places[id(argument)]
+            return [self._argument(part) for part in argument]
+        if not isinstance(argument, Tensor):
+            return self._new(argument)
+        if argument in self._live:
+            return self._live[argument]
+        if id(argument) not in self._constants:
+            self._read.add(_storage(argument))
+            self._constants[id(argument)] = self._new(argument)
+        return self._constants[id(argument)]
 
-    steps = []
-    for function, args, options, out in recorder.operations:
-        many = isinstance(out, list | tuple)
-        arguments = [place(argument) for argument in args]
-        results = [place(part) for part in (out if many else (out,))]
-        steps.append(Step(function, arguments, options, results, many, None if many else out))
-    last = places[id(result)]
-    if not recorder.writes:
-        steps, last = simplified(steps, last)
-    return Replay(steps, values, last)
+    def _new(self, value: Any) -> int:
+        self.values.append(value)
+        return len(self.values) - 1
 
 
 def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
