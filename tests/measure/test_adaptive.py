@@ -76,7 +76,7 @@ def test_what_was_evaluated_is_shown_as_it_is_and_checks_are_counted() -> None:
     assert found.evaluations == asked == found.seen.sum()
     assert found.saved == grid.size / asked
     assert (found.values[found.seen] == grid[found.seen]).all()
-    assert found.checked.sum() == 16 and (found.seen | ~found.checked).all()
+    assert 16 <= found.checked.sum() <= max(16, asked / 5) and (found.seen | ~found.checked).all()
     assert found.largest <= found.bound
 
 

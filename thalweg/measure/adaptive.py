@@ -19,8 +19,8 @@ from thalweg.measure.grid import Evaluate, Filled, Grid
 
 __all__ = ["Filled", "carried", "fill"]
 
-CHECKS = 16
-"""Values held back at the end."""
+CHECKS, SHARE = 16, 1 / 4
+"""Values held back at the end: so many, or this share of those evaluated before."""
 
 GROWTH = 0.12
 """Each round adds so large a share of what there is."""
@@ -34,7 +34,7 @@ ENOUGH = 0.8
 RISK, SHARED = 0.04, 4.0
 """Probability that the bound fails if errors were Gaussian, and how many places err as one."""
 
-LEAST, MARGIN = 0.6, 1.25
+LEAST, MARGIN = 0.6, 1.3
 """Errors are never taken to be smaller than this many times what the spline expects; and how much
 larger they are taken to be than they were. Both, and ``USUAL``, were set on small networks, made
 surfaces and ResNet-20s of other seeds and examples than the benchmark judges."""
@@ -73,12 +73,12 @@ def fill(
     grid.look(grid.first())
     trust: list[np.ndarray] = []
     while True:
-        spline = grid.spline()
+        between = grid.interpolation()
         rest = np.flatnonzero(~grid.seen)
-        if spline is None or len(rest) < (1 - ENOUGH) * grid.size:
+        if between is None or len(rest) < (1 - ENOUGH) * grid.size:
             grid.look(rest)
             return replace(grid.filled(None, 0.0, 0.0, tolerance), rough=True)
-        told, unsure = grid.told(spline, rest)
+        told, unsure = grid.told(between, rest)
         most = tolerance * grid.range
         if _reach(unsure, trust) > most:
             count = max(FEWEST, int(GROWTH * grid.seen.sum()))
@@ -86,9 +86,10 @@ def fill(
             off = grid.errors(rest[chosen], told[chosen])
             trust.append(_against(off, unsure[chosen]))
             continue
-        chosen = grid.worst(rest, unsure, CHECKS // 2)
+        checks = max(CHECKS, int(SHARE * grid.seen.sum()))
+        chosen = grid.worst(rest, unsure, checks // 2)
         others = np.setdiff1d(np.arange(len(rest)), chosen)
-        drawn = generator.choice(others, min(CHECKS - len(chosen), len(others)), replace=False)
+        drawn = generator.choice(others, min(checks - len(chosen), len(others)), replace=False)
         held = np.concatenate([chosen, drawn])
         before = grid.used.copy()
         off = grid.errors(rest[held], told[held])
@@ -98,7 +99,7 @@ def fill(
         if bound <= most:
             checked = grid.used & ~before
             grid.used = before
-            return grid.filled(spline, bound, float(off.max()), tolerance, checked)
+            return grid.filled(between, bound, float(off.max()), tolerance, checked)
 
 
 def carried(
@@ -113,17 +114,17 @@ def carried(
     grid.look(np.flatnonzero(first.seen & ~first.checked))
     held = np.flatnonzero(first.checked)
     rest = np.flatnonzero(~first.seen)
-    spline = grid.spline() if len(rest) else None
-    if spline is None:
+    between = grid.interpolation() if len(rest) else None
+    if between is None:
         grid.look(held)
         return grid.filled(None, 0.0, 0.0, first.tolerance)
-    told, unsure = grid.told(spline, held)
+    told, unsure = grid.told(between, held)
     before = grid.used.copy()
     off = grid.errors(held, told)
     checked, grid.used = grid.used & ~before, before
-    unsure_of_rest = grid.told(spline, rest)[1]
+    unsure_of_rest = grid.told(between, rest)[1]
     bound = max(_reach(unsure_of_rest, [_against(off, unsure)]), float(off.max()))
-    found = grid.filled(spline, bound, float(off.max()), first.tolerance, checked)
+    found = grid.filled(between, bound, float(off.max()), first.tolerance, checked)
     low, high = limits
     inside = np.clip(found.values, low, high)
     return replace(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from thalweg.errors import UsageError
-from thalweg.measure.spline import Spline
+from thalweg.measure.spline import Interpolation, Spline
 
 __all__ = ["Evaluate", "Filled", "Grid"]
 
@@ -138,28 +138,27 @@ class Grid:
         if self.progress is not None:
             self.progress(int(self.seen.sum()), self.size)
 
-    def spline(self) -> Spline | None:
+    def interpolation(self) -> Interpolation | None:
         """Through all finite values, of the power that predicts values left out best."""
         places, values = self.places[self.used], self.shown[self.used]
         if len(values) < 2 * Spline.least(len(self.shape), 5):
             return None
-        if len(values) < 1.5 * self._size_then:
-            return Spline(places, values, self._power)
-        both = [Spline(places, values, power) for power in (3, 5)]
-        best = min(both, key=lambda spline: float(np.mean(spline.left_out**2)))
-        self._power, self._size_then = best.power, len(values)
-        return best
+        grown = len(values) >= 1.5 * self._size_then
+        found = Interpolation(places, values, None if grown else self._power)
+        if grown:
+            self._power, self._size_then = found.power, len(values)
+        return found
 
-    def told(self, spline: Spline, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the spline says there, and how unsure it is: wholly so beside a value not finite."""
-        told, unsure = spline(self.places[flat])
+    def told(self, between: Interpolation, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What it says there, and how unsure it is: wholly so beside a value not finite."""
+        told, unsure = between(self.places[flat])
         beside, inside = self._gaps(flat)
         return np.where(inside, np.nan, told), np.where(
             inside, 0.0, np.where(beside, np.inf, unsure)
         )
 
     def worst(self, rest: np.ndarray, unsure: np.ndarray, count: int) -> np.ndarray:
-        """Positions in ``rest`` where the spline is least sure, apart from each other."""
+        """Positions in ``rest`` where the interpolation is least sure, apart from each other."""
         places = self.places[rest]
         hole = KDTree(self.places[self.seen]).query(places)[0]
         left = np.where(np.isinf(unsure), 1e300, unsure)
@@ -196,15 +195,15 @@ class Grid:
 
     def filled(
         self,
-        spline: Spline | None,
+        between: Interpolation | None,
         bound: float,
         largest: float,
         tolerance: float,
         checked: np.ndarray | None = None,
     ) -> Filled:
         rest = np.flatnonzero(~self.seen)
-        if spline is not None and len(rest):
-            told, _ = self.told(spline, rest)
+        if between is not None and len(rest):
+            told, _ = self.told(between, rest)
             self.values[rest] = np.exp(told) if self.logarithm else told
         checked = np.zeros(self.size, bool) if checked is None else checked
         finite = self.shown[np.isfinite(self.shown)]

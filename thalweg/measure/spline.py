@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 from scipy.spatial import KDTree
 
-__all__ = ["Spline"]
+__all__ = ["Interpolation", "Spline"]
 
 NEIGHBOURS = 6
 """Values whose left-out errors tell how rough the surface is at a place."""
@@ -52,16 +52,23 @@ class Spline:
         degree = (power - 1) // 2
         return degree + 1 if coordinates == 1 else (degree + 1) * (degree + 2) // 2
 
-    def __call__(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values at places ``(m, d)``, and the standard deviation of each."""
-        cross = np.concatenate([self._kernel(places), self._trend(places)], axis=1)
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        """Values at places ``(m, d)``."""
+        return self._middle + self._cross(places) @ self._weights
+
+    def deviation(self, places: np.ndarray) -> np.ndarray:
+        """The standard deviation of the values at places ``(m, d)``."""
+        cross = self._cross(places)
         distances, nearest = self._tree.query(places, k=min(NEIGHBOURS, len(self.places)))
         variance = -((cross @ self._inverse) * cross).sum(axis=1)
         first = distances[:, 0] if distances.ndim > 1 else distances
         variance = np.maximum(variance, 1e-2 * (first / 2) ** self.power)  # what rounding took away
         nearby = self._standard.reshape(-1)[nearest].reshape(len(places), -1) ** 2
         rough = (nearby.sum(axis=1) + np.mean(self._standard**2)) / (nearby.shape[1] + 1)
-        return self._middle + cross @ self._weights, np.sqrt(variance * rough)
+        return np.sqrt(variance * rough)
+
+    def _cross(self, places: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._kernel(places), self._trend(places)], axis=1)
 
     @cached_property
     def _tree(self) -> KDTree:
@@ -78,3 +85,35 @@ class Spline:
         powers = product(range(self.degree + 1), repeat=places.shape[1])
         kept = [exponents for exponents in powers if sum(exponents) <= self.degree]
         return np.stack([np.prod(places**exponents, axis=1) for exponents in kept], axis=1)
+
+
+class Interpolation:
+    """The spline of a power, as unsure as the one of power 3 says, at the level of its own errors.
+
+    A smoother spline predicts better where the surface is smooth, but it is sure of what lies
+    beside a value, and there a kink throws it off.
+
+    Args:
+        places: ``(n, d)``, no two equal; best of order 1.
+        values: ``(n,)``, finite.
+        power: 3 or 5; None for the one that predicts values left out best.
+    """
+
+    def __init__(self, places: np.ndarray, values: np.ndarray, power: int | None = None) -> None:
+        plain = Spline(places, values, 3)
+        self._spline = plain
+        if power != 3:
+            smooth = Spline(places, values, 5)
+            if power == 5 or _missed(smooth) < _missed(plain):
+                self._spline = smooth
+        self.power = self._spline.power
+        self._plain, self._level = plain, _missed(self._spline) / max(_missed(plain), 1e-300)
+
+    def __call__(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values at places ``(m, d)``, and the standard deviation of each."""
+        return self._spline(places), self._level * self._plain.deviation(places)
+
+
+def _missed(spline: Spline) -> float:
+    """How far off it is at values left out, by root mean square."""
+    return float(np.sqrt(np.mean(spline.left_out**2)))
