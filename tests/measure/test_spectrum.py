@@ -72,6 +72,17 @@ def test_an_eigenvalue_that_comes_many_times_counts_many_times() -> None:
     assert found.negative.value == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_equal_eigenvalues_at_the_ends_are_told_as_often_as_they_are_there(times: int) -> None:
+    bulk = np.random.default_rng(times).uniform(-0.1, 0.3, 300)
+    values = np.sort(np.concatenate([[-1.0] * times, [-0.5, -0.45], bulk, [1.0] * times, [0.8]]))
+    operator = Dense(torch.diag(torch.from_numpy(values)))
+    found = spectrum(operator, LIKE, top=4, bottom=4, budget=600, generator=seeded(times))
+    for ends, truth in ((found.top, values[::-1]), (found.bottom, values)):
+        for end, value in zip(ends, truth[:4], strict=True):
+            assert abs(end.value - value) <= end.error + 1e-9 <= 1e-2
+
+
 def test_the_smallest_eigenvalue_at_a_saddle_is_right_to_one_percent() -> None:
     """A network shrunk towards the saddle at 0: its positive curvature is large beside it."""
     with torch.random.fork_rng():

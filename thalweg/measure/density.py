@@ -59,12 +59,14 @@ class Density:
         outliers: those known, ascending.
         rules: of the others, one for each random vector; empty where all are known.
         unit: of an eigenvalue.
+        missed: of the outliers, those that the first vector did not see beside equal ones.
     """
 
     dim: int
     outliers: np.ndarray
     rules: tuple[Rule, ...]
     unit: str
+    missed: tuple[Estimate, ...] = ()
 
     def measure(
         self, without: int | None = None, *, coarse: bool = False

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from scipy.linalg import eigh_tridiagonal, solve_banded
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.estimate import Estimate
 from thalweg.measure.curvature import Lanczos
 from thalweg.measure.density import Density, Rule, distance
 from thalweg.measure.operators import Deflated, operator_of
@@ -86,25 +88,38 @@ def density_of_space(
     budget: int,
     generator: torch.Generator,
 ) -> Density:
-    """The quadrature of a space that is there already, and of further random vectors."""
+    """The quadrature of a space that is there already, and of further random vectors.
+
+    Of equal eigenvalues a space has one. The next one is orthogonal to it, and has another.
+    """
     dim = space.operator.dim
     outliers = _outliers(space)
-    values, _, vectors = space.ritz()
-    basis = torch.stack([space.combine(vectors[:, i]) for i in outliers]) if outliers else None
-    bulk = Deflated(space.operator, like.new_zeros(0, dim) if basis is None else basis)
-    rules = [rule_of(space, values[outliers])]
+    values, basis = space.ritz()[0][outliers], _vectors(space, outliers)
+    rules, missed = [rule_of(space, values)], list[Estimate]()
     for left in range(probes - 1, 0, -1):
         most = min(budget // left, space.most)
         if most < 2:
             break
+        bulk = Deflated(space.operator, basis)
         start = torch.randn(dim, generator=generator, dtype=like.dtype).to(like.device)
         fresh = Lanczos(bulk, bulk.project(start), most)
         _grow(fresh, _Settled(fresh))
         if not math.isfinite(fresh.diagonal[-1]):
             break
-        rules.append(rule_of(fresh, np.zeros(0)))
+        found, errors, _ = fresh.ritz()
+        new = [i for i in _outliers(fresh) if not _between(found[i], values)]
+        missed += [Estimate(float(found[i]), float(errors[i]), unit) for i in new]
+        rules.append(rule_of(fresh, found[new]))
+        values, basis = np.r_[values, found[new]], torch.cat([basis, _vectors(fresh, new)])
         budget -= fresh.size
-    return Density(dim, values[outliers], tuple(rules), unit)
+    return Density(dim, np.sort(values), tuple(rules), unit, tuple(missed))
+
+
+def _vectors(space: Lanczos, places: list[int]) -> Tensor:
+    """Of these Ritz values, as rows."""
+    vectors = space.ritz()[2]
+    none = space.following.new_zeros(0, space.operator.dim)
+    return torch.stack([space.combine(vectors[:, i]) for i in places]) if places else none
 
 
 def _outliers(space: Lanczos) -> list[int]:
@@ -176,10 +191,15 @@ def _last_entry(diagonal: np.ndarray, sides: np.ndarray, anchor: float) -> float
 
 def _inside(values: np.ndarray, outliers: np.ndarray) -> np.ndarray:
     """Which places lie between the negative and the positive outliers; at least one does."""
+    kept = _between(values, outliers)
+    return kept if kept.any() else np.abs(values) == np.abs(values).min()
+
+
+def _between(values: Any, outliers: np.ndarray) -> Any:
+    """Whether values lie between the negative and the positive outliers."""
     low = outliers[outliers < 0].max(initial=-np.inf) * (1 - KNOWN)
     high = outliers[outliers >= 0].min(initial=np.inf) * (1 - KNOWN)
-    kept = (values > low) & (values < high)
-    return kept if kept.any() else np.abs(values) == np.abs(values).min()
+    return (values > low) & (values < high)
 
 
 class _Settled:

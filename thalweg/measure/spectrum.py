@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,8 @@ def spectrum(
 
     One Krylov space gives the ends of the spectrum, the first quadrature of its density, and what
     the trace is deflated by. The eigenvalues at the ends that it knows well are counted one by one;
-    further random vectors, orthogonal to theirs, see the bulk alone, which fewer products resolve.
+    further random vectors, orthogonal to theirs, see the bulk alone, which fewer products resolve,
+    and of equal eigenvalues one more each.
 
     Source: Golub and Meurant, Matrices, Moments and Quadrature (2010); Ghorbani, Krishnan and Xiao,
     An investigation into neural net optimization via Hessian eigenvalue density, ICML (2019).
@@ -158,12 +159,12 @@ def spectrum(
     before, counted = operator.cost, Counted(operator)
     tell("extreme eigenvalues")
     space = krylov_space(counted, like, budget // 2, memory, generator)
-    accurate, decided = Accurate(top, bottom, eigenvalue_rtol), False
+    enough, decided = Accurate(top, bottom, eigenvalue_rtol), False
     while not space.full and not decided:
         space.extend()
         if not math.isfinite(space.diagonal[-1]):
             return _unknown(operator.dim, kind, unit, top, bottom, operator.cost - before)
-        decided = accurate(space)
+        decided = enough(space)
     values, errors, _ = space.ritz()
     ends = operator.cost - before
     tell("density")
@@ -176,24 +177,25 @@ def spectrum(
         other = deflated_trace(space, like, unit, rtol=rtol, budget=left, generator=generator)
         total = better(total, other)
     size = found.functional(_mean_size, unit)
-    known = len(values)
-
-    def end(place: int, first: bool) -> Estimate:
-        return Estimate(float(values[place]), float(errors[place]), unit, ends if first else 0.0)
-
+    seen = [Estimate(float(v), float(error), unit) for v, error in zip(values, errors)]
+    seen = sorted([*seen, *found.missed], key=float)
+    highest, lowest = seen[: -top - 1 : -1], seen[:bottom]
+    told = [e for e in found.missed if e in highest or e in lowest]
+    accurate = all(e.error <= eigenvalue_rtol * abs(e.value) for e in told)
+    (highest or lowest)[0] = replace((highest or lowest)[0], cost=ends)
     negative = found.functional(_negative_share, "of the curvature")
     return Spectrum(
         kind,
         operator.dim,
-        tuple(end(known - 1 - i, i == 0) for i in range(min(top, known))),
-        tuple(end(i, i == 0 and top == 0) for i in range(min(bottom, known))),
+        tuple(highest),
+        tuple(lowest),
         total,
         found,
         Estimate(negative.value, negative.error, negative.unit, between - ends),
         found.functional(lambda v, w: operator.dim * _effective_rank(v, w)),
         size,
         counted.products,
-        (decided or space.exhausted) and total.error <= rtol * abs(total.value),
+        (decided or space.exhausted) and accurate and total.error <= rtol * abs(total.value),
     )
 
 
