@@ -343,6 +343,14 @@ def test_where_the_users_run_blows_up_the_cure_that_ends_lowest_wins() -> None:
     assert "diverged" in result.sentence and "nan" not in result.sentence
 
 
+def test_staying_finite_is_no_help_where_it_rises_as_well() -> None:
+    result = race(blowing_up(), ["learning_rate x0.02"], budget=40)
+    arm = result.arm("learning_rate x0.02")
+    assert result.arm("unchanged").outcome == "diverged"
+    assert math.isfinite(arm.losses[0][-1]) and arm.losses[0][-1] > arm.losses[0][0]
+    assert arm.outcome == "no difference" and result.winner is None
+
+
 def test_judged_by_held_out_loss_where_there_is_some() -> None:
     task = normalised()
     result = race(task, ["weight_decay"], budget=SHORT, seeds=1)

@@ -101,7 +101,8 @@ def _arm(ended: Ended, base: list[float], judged_by: str) -> Arm:
     error = float(gains.std() / math.sqrt(count)) if count > 1 else math.inf
     half = _half(error, count)
     interval = (mean - half, mean + half)
-    outcome = _outcome(mean, half, base, finite)
+    down = all(end < row[0] for end, row in zip(levels, _rows(ended, judged_by), strict=True))
+    outcome = _outcome(mean, half, base, finite, down)
     needed = _needed(mean, error, count) if outcome == "no difference" else None
     spread = (float(gains.min()), float(gains.max()))
     if ended.dropped:  # on other seeds, and not as far: nothing is claimed
@@ -129,12 +130,15 @@ def _half(error: float, count: int) -> float:
     return float(student.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error if count > 1 else math.inf
 
 
-def _outcome(mean: float, half: float, base: list[float], finite: bool) -> str:
-    """By the interval of the gain; a rounding of the loss is no difference."""
+def _outcome(mean: float, half: float, base: list[float], finite: bool, down: bool) -> str:
+    """By the interval of the gain; a rounding of the loss is no difference.
+
+    Where the unchanged run diverged there is no gain, and help is to end lower than the start.
+    """
     if not finite:
         return "diverged"
-    if not math.isfinite(mean):  # the unchanged run diverged and this one did not
-        return "helps" if mean > 0 or math.isnan(mean) else "harms"
+    if not all(map(math.isfinite, base)):
+        return "helps" if down else "no difference"
     least = max(half, 1e-5 * max(map(abs, base)))
     return "helps" if mean > least else "harms" if mean < -least else "no difference"
 
