@@ -22,6 +22,10 @@ FINITE_STEP = 0.03
 CACHE = 2**22
 """Bytes of a graph that a processor goes through fastest: fewer are many short operations."""
 
+HOLES = 2.0
+"""Memory that a kept graph takes at its peak, in units of itself: what is made on the way, and the holes
+that it leaves."""
+
 PIECE = 2**27
 """Bytes of a graph above which it is made piece by piece, each in the memory of the one before."""
 
@@ -260,7 +264,7 @@ class _Chunks:
     def __init__(self, objective: Supervised, point: Tensor) -> None:
         self.objective, self.point, self.decay = objective, point, objective.decay
         needed = objective.bytes_per_example() * (objective.examples or 1)
-        self.fits = needed <= objective.memory
+        self.fits = HOLES * needed <= objective.memory
         self.looked = self.doubtful = False
 
     def held(self) -> AbstractContextManager[Any]:
