@@ -13,7 +13,8 @@ from benchmarks._results import timed
 from benchmarks._spectra import LOSS, Row, say, seeded
 from thalweg.measure import spectrum
 from thalweg.measure.density import distance
-from thalweg.objective.derivatives import HOLES, Hessian
+from thalweg.objective.derivatives import Hessian
+from thalweg.objective.replay import HOLES
 from thalweg.objective.supervised import Supervised
 
 __all__ = ["coverage", "linear", "memory"]

@@ -11,7 +11,7 @@ from thalweg.errors import ModelError, UsageError
 from thalweg.estimate import PRODUCT_COST
 from thalweg.objective.base import Objective
 from thalweg.objective.graph import has_functions_of_its_own
-from thalweg.objective.replay import Replay, record, replayable
+from thalweg.objective.replay import HOLES, Replay, record, replayable
 from thalweg.objective.supervised import Supervised
 
 __all__ = ["Hessian", "SymmetricOperator", "gradient", "value_and_gradient"]
@@ -21,10 +21,6 @@ FINITE_STEP = 0.03
 
 CACHE = 2**22
 """Bytes of a graph that a processor goes through fastest: fewer are many short operations."""
-
-HOLES = 2.0
-"""Memory that a kept graph takes at its peak, in units of itself: what is made on the way, and the holes
-that it leaves."""
 
 PIECE = 2**27
 """Bytes of a graph above which it is made piece by piece, each in the memory of the one before."""

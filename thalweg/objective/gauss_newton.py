@@ -9,7 +9,7 @@ from torch import Tensor
 from thalweg.errors import UsageError
 from thalweg.estimate import PRODUCT_COST
 from thalweg.objective.base import Objective
-from thalweg.objective.replay import Replay, record, replayable
+from thalweg.objective.replay import HOLES, Replay, record, replayable
 from thalweg.objective.supervised import Supervised
 
 __all__ = ["GaussNewton", "output_and_loss"]
@@ -63,7 +63,7 @@ class GaussNewton:
         self.dim = objective.dim
         self.cost = 0.0
         needed = self.objective.bytes_per_example() * self.objective.data.length
-        self.kept = needed <= self.objective.memory if keep is None else keep
+        self.kept = HOLES * needed <= self.objective.memory if keep is None else keep
         self._chunks: list[_Chunk] | None = None
 
     def __matmul__(self, vectors: Tensor) -> Tensor:

@@ -18,7 +18,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 from thalweg.objective.program import Step
 from thalweg.objective.simplify import simplified
 
-__all__ = ["Replay", "record", "replayable"]
+__all__ = ["HOLES", "Replay", "record", "replayable"]
+
+HOLES = 2.0
+"""Memory that a kept graph takes at its peak, in units of itself: what is made on the way, and the holes
+that it leaves."""
 
 ATEN = torch.ops.aten
 
