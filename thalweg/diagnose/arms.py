@@ -1,13 +1,17 @@
 """The arms of the continuation: the user's run as it is, at a tenth of the rate, and raised."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 
-from thalweg.diagnose.continuation import continued
+from thalweg.diagnose.continuation import Continuation, continued
 from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.history import jumps
 from thalweg.estimate import Estimate
+from thalweg.measure.examples import per_example
 
 __all__ = ["take_continuation"]
 
@@ -25,69 +29,153 @@ STEPS = (20, 1500)
 ARM = 0.1
 """Share of the budget for each arm of the continuation."""
 
+SECOND = 0.5
+"""Share of the budget that must be left for another order of the data, where noise rules or the run
+blows up in the first."""
+
+SUSPECT = 5.0
+"""Spreads of a jump from which single examples are looked at."""
+
+FEW = 0.02
+"""Share of the examples that are few."""
+
 RECENT = 300
 """Losses of the history that count for jumps, with those of the continuation."""
 
 
 def take_continuation(e: Examination) -> None:
     """Add the fall of every arm, the jumps of the losses and the rise of the held-out loss."""
-    start = e.estimates["loss"].value
     arm = ARM * e.budget
     steps = int(min(max(arm * e.population / e.batch_size, STEPS[0]), STEPS[1]))
-    stability = e.estimates["stability"].value
-    factors = {"unchanged": 1.0, "lower_rate": 0.1}
-    if 0 < stability < RAISE_TO / 1.5:
-        factors["raised_rate"] = RAISE_TO / stability
-        if e.view.adaptive:
-            # An adaptive step moves each weight by about the rate: keep that to a small part of it.
-            typical = float(e.point.norm()) / math.sqrt(e.objective.dim)
-            factors["raised_rate"] = min(
-                factors["raised_rate"], 0.05 * typical / max(e.view.rate, 1e-30)
-            )
-    level: float | None = None
-    for name, factor in factors.items():
-        if name == "raised_rate" and factor < 1.5:
-            continue
-        e.tick(f"continuation: {name.replace('_', ' ')}")
-        test = e.test if name == "unchanged" else None
-        cost = 0.0
-        while True:
-            training = e.training()
-            if factor != 1.0:
-                _scale_rate(training.optimizer, factor)
-            run = continued(training, e.objective, steps=steps, start=start, level=level, test=test)
-            cost += run.cost
-            own = e.falls["unchanged_fall"].value if name == "raised_rate" else -math.inf
-            if name != "raised_rate" or run.fall.value > own or factor < 1.5 * BACK_OFF:
-                break
-            factor /= BACK_OFF
-        if name == "raised_rate":
-            e.add("raised_by", Estimate(factor), charge=False)
-        level = run.level if name == "unchanged" and run.finite else level
-        e.add_fall(f"{name}_fall", run.fall.value, run.fall.error, cost)
-        e.curves[f"continuation_{name}"] = run.curve()
-        e.lowest = min(e.lowest, *(v for v in run.losses if math.isfinite(v)))
-        if name == "unchanged":
-            worst = max((v for v in run.losses if math.isfinite(v)), default=math.nan)
-            if run.finite:
-                e.add_fall("late_fall", run.late, run.fall.error, 0.0)
-                e.add_fall("bounce", run.bounce, 0.0, 0.0)
-            e.add_fall("unchanged_rise", worst - start if run.finite else math.inf, 0.0, 0.0)
-            seen = [*plain_history(e.task.history)[-RECENT:], *run.batch_losses]
-            size, height, share, count, kick = jumps(seen)
-            e.add("kick", Estimate(kick, 0.0, "spreads"))
-            e.add("jumps", Estimate(float(count)))
-            e.add("jump", Estimate(size, 0.0, "spreads"))
-            e.add("jump_share", Estimate(share))
-            e.add_fall("jump_height", height, 0.0, 0.0)
-            if run.test_losses:
-                rise = -run.test_fall()
-                gap = run.test_losses[0] - e.estimates["plain_loss"].value
-                error = math.hypot(e.estimates["test_loss"].error, e.estimates["loss_spread"].value)
-                e.add_fall("test_rise", rise.value, rise.error, 0.0)
-                e.add_fall("test_gap", gap, error, 0.0)
-                e.curves["continuation_test"] = run.test_curve()
     e.add("continuation_steps", Estimate(float(steps), unit="steps"), charge=False)
+    unchanged = [_continued(e, "unchanged", steps, test=True)]
+    noisy = e.estimates["gradient_signal"].value < 1 or not unchanged[0].finite
+    if noisy and e.batch_size < e.population and e.left > SECOND * e.budget:
+        unchanged.append(_continued(e, "unchanged", steps, test=True, order=1))
+    _add_unchanged(e, unchanged)
+    level = next((run.level for run in unchanged if run.finite), None)
+    lower = _continued(e, "lower_rate", steps, factor=0.1, level=level)
+    _add_arm(e, "lower_rate", [lower])
+    _take_raised(e, steps, level)
+
+
+def _continued(
+    e: Examination,
+    name: str,
+    steps: int,
+    *,
+    factor: float = 1.0,
+    level: float | None = None,
+    test: bool = False,
+    order: int = 0,
+) -> Continuation:
+    e.tick(f"continuation: {name.replace('_', ' ')}")
+    training = e.training(order)
+    if factor != 1.0:
+        _scale_rate(training.optimizer, factor)
+    start = e.estimates["loss"].value
+    run = continued(
+        training,
+        e.objective,
+        steps=steps,
+        start=start,
+        level=level,
+        test=e.test if test else None,
+    )
+    e.lowest = min(e.lowest, *(v for v in run.losses if math.isfinite(v)))
+    return run
+
+
+def _add_arm(e: Examination, name: str, runs: Sequence[Continuation]) -> None:
+    """The fall, a mean over the orders of the data, and how far above a constant predictor it ends."""
+    fall = _mean([run.fall for run in runs])
+    e.add_fall(f"{name}_fall", fall.value, fall.error, sum(run.cost for run in runs))
+    e.curves[f"continuation_{name}"] = runs[0].curve()
+    constant = e.estimates["constant_loss"].value
+    if math.isfinite(constant):  # weight decay is taken to stay what it is
+        decay = e.estimates["loss"].value - e.estimates["plain_loss"].value
+        above = _mean([Estimate(run.end - decay - constant, run.fall.error) for run in runs])
+        e.add_fall(f"{name}_above", above.value, above.error, 0.0)
+
+
+def _add_unchanged(e: Examination, every: Sequence[Continuation]) -> None:
+    """What the orders of the data show that do not blow up, if there are such; and how many do."""
+    runs = [run for run in every if run.finite] or every
+    blown = sum(not run.finite for run in every)
+    e.add("blown_up", Estimate(blown / len(every), 0.0, "of the orders"))
+    e.spent += sum(run.cost for run in every if run not in runs)
+    _add_arm(e, "unchanged", runs)
+    start = e.estimates["loss"].value
+    if blown < len(every):
+        late = _mean([Estimate(run.late, run.fall.error) for run in runs])
+        e.add_fall("late_fall", late.value, late.error, 0.0)
+        e.add_fall("bounce", min(run.bounce for run in runs), 0.0, 0.0)
+    worst = max((v for run in runs for v in run.losses if math.isfinite(v)), default=math.nan)
+    e.add_fall("unchanged_rise", math.inf if blown else worst - start, 0.0, 0.0)
+    seen = [*plain_history(e.task.history)[-RECENT:], *runs[0].batch_losses]
+    size, height, share, count, kick = jumps(seen)
+    e.add("kick", Estimate(kick, 0.0, "spreads"))
+    e.add("jumps", Estimate(float(count)))
+    e.add("jump", Estimate(size, 0.0, "spreads"))
+    e.add("jump_share", Estimate(share))
+    e.add_fall("jump_height", height, 0.0, 0.0)
+    if size > SUSPECT and e.objective.pair_loss is not None:
+        _add_rare(e)
+    if runs[0].test_losses:
+        rise = -_mean([run.test_fall() for run in runs])
+        gap = runs[0].test_losses[0] - e.estimates["plain_loss"].value
+        error = math.hypot(e.estimates["test_loss"].error, e.estimates["loss_spread"].value)
+        e.add_fall("test_rise", rise.value, rise.error, 0.0)
+        e.add_fall("test_gap", gap, error, 0.0)
+        e.curves["continuation_test"] = runs[0].test_curve()
+
+
+def _add_rare(e: Examination) -> None:
+    """How much of the squared gradients of single examples a few of them have."""
+    e.tick("single examples")
+    found = per_example(e.objective, e.point, seed=e.seed)
+    squares = np.sort(found.gradient_norms**2)
+    few = math.ceil(FEW * len(squares))
+    whole = float(squares.sum())
+    if whole > 0 and math.isfinite(whole):
+        share = float(squares[-few:].sum()) / whole
+        e.add("rare_share", Estimate(share, 0.0, "of the squared gradients", found.cost), charge=False)
+        e.spent += found.cost
+
+
+def _mean(found: Sequence[Estimate]) -> Estimate:
+    """Of runs that differ by their order of the data, whose errors their distance joins."""
+    values = [each.value for each in found]
+    finite = all(map(math.isfinite, values))
+    value = math.fsum(values) / len(values) if finite else max(values, key=abs)
+    if len(values) == 1 or not math.isfinite(value):
+        return replace(found[0], value=value)
+    apart = math.fsum((v - value) ** 2 for v in values) / (len(values) - 1) / len(values)
+    own = math.fsum(each.error**2 for each in found) / len(values) ** 2
+    return replace(found[0], value=value, error=math.sqrt(own + apart))
+
+
+def _take_raised(e: Examination, steps: int, level: float | None) -> None:
+    """The arm of a raised rate, where stability leaves room for one."""
+    stability = e.estimates["stability"].value
+    if not 0 < stability < RAISE_TO / 1.5:
+        return
+    factor = RAISE_TO / stability
+    if e.view.adaptive:
+        # An adaptive step moves each weight by about the rate: keep that to a small part of it.
+        typical = float(e.point.norm()) / math.sqrt(e.objective.dim)
+        factor = min(factor, 0.05 * typical / max(e.view.rate, 1e-30))
+    if factor < 1.5:
+        return
+    own, cost = e.falls["unchanged_fall"].value, 0.0
+    while True:
+        run = _continued(e, "raised_rate", steps, factor=factor, level=level)
+        cost += run.cost
+        if run.fall.value > own or factor < 1.5 * BACK_OFF:
+            break
+        factor /= BACK_OFF
+    e.add("raised_by", Estimate(factor), charge=False)
+    _add_arm(e, "raised_rate", [replace(run, cost=cost)])
 
 
 def _scale_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -154,9 +154,10 @@ class Examination:
         """A stream of random numbers of its own for each purpose."""
         return torch.Generator().manual_seed(1_000_003 * self.seed + purpose)
 
-    def training(self) -> Training:
-        """A fork of the user's training, whose order of the data and dropout the seed fixes."""
-        return Training.of(self.task, seed=self.seed, lent=self.objective.placed.restore)
+    def training(self, order: int = 0) -> Training:
+        """A fork of the user's training; the seed fixes its dropout and its orders of the data."""
+        seed = self.seed + 1_000_003 * order
+        return Training.of(self.task, seed=seed, lent=self.objective.placed.restore)
 
     def add(self, name: str, estimate: Estimate, *, charge: bool = True) -> Estimate:
         """Keep an Estimate whose cost is in evaluations on the sample, and charge for it."""

@@ -169,7 +169,12 @@ def bowl(evidence: Evidence) -> float:
 
 
 def noisy(evidence: Evidence) -> float:
-    """The noise of the mini-batches makes most of the second-order term of a step."""
+    """The noise of the mini-batches makes most of the second-order term of a step.
+
+    Where that term is no curvature upwards, the noise is larger than the gradient itself.
+    """
+    if math.isnan(evidence.value("noise_share")):
+        return t.below(evidence.measured("gradient_signal"), 1.0)
     return t.above(evidence.measured("noise_share"), t.NOISE_SHARE)
 
 
@@ -199,19 +204,32 @@ def falls_at_all(evidence: Evidence) -> float:
 
 
 def diverges(evidence: Evidence) -> float:
-    """Continued unchanged, the loss ends above its start by the range or more.
+    """Continued unchanged, the loss ends above its start by the range or more, or has been thrown up.
 
-    Or it has been thrown far above a constant predictor's, by steps far past the limit; as it is
-    not seen to grow, that is surer the further past.
+    What blows up in one order of the data and not in another may do either.
     """
-    further = t.above(evidence.measured("stability"), t.SEVERAL * t.FAR_PAST)
-    thrown = t.both(
-        t.THROWN + (1 - t.THROWN) * further,
-        t.above(-evidence.measured("explained"), t.RISE),
-        t.above(evidence.measured("stability"), t.FAR_PAST),
-        lower_wins(evidence),
+    blown = evidence.value("blown_up")
+    return t.either(
+        t.above(-evidence.measured("unchanged_fall"), t.RISE),
+        thrown(evidence),
+        t.SOMETIMES if 0 < blown < 1 else 0.0,
     )
-    return t.either(t.above(-evidence.measured("unchanged_fall"), t.RISE), thrown)
+
+
+def thrown(evidence: Evidence) -> float:
+    """The steps have thrown the loss above a constant predictor's and keep it there; smaller ones do not.
+
+    Heights above that predictor are told as shares of what lies between it and the lowest loss known.
+    """
+    below = 1 - max(evidence.value("above_constant"), 0.0)
+
+    def height(name: str) -> Estimate:
+        above = evidence.measured(name)
+        return Estimate(above.value / below, above.error / below) if below > 0 else Estimate(math.nan)
+
+    end, lower = height("unchanged_above"), height("lower_rate_above")
+    kept = t.above(Estimate(end.value - lower.value, math.hypot(end.error, lower.error)), t.KEPT_UP)
+    return t.both(t.above(height("above_constant"), t.UP), t.above(end, t.UP), kept)
 
 
 def too_slow(evidence: Evidence) -> float:
@@ -250,27 +268,29 @@ def spiky(evidence: Evidence) -> float:
 
 
 def bounces(evidence: Evidence) -> float:
-    """Near the limit and without noise to blame, single steps raise the loss."""
+    """Near the limit and without noise to blame, single steps raise the loss, and it does not fall
+    several times as far as at a lower rate."""
+    lower = max(evidence.value("lower_rate_fall"), 1e-9)
     return t.both(
         t.above(evidence.measured("stability"), t.NEAR_LIMIT),
         t.above(evidence.measured("bounce"), t.BOUNCE),
         t.opposite(noisy(evidence)),
+        t.below(evidence.measured("unchanged_fall"), t.AHEAD * lower),
     )
 
 
 def overfits(evidence: Evidence) -> float:
-    """Held-out loss stands above training loss and does not fall with it.
+    """Held-out loss stands above training loss and rises as the run goes on.
 
-    Or rises so far while training loss falls that the gap comes about under the eyes.
+    Of a poor fit it must rise far, while training loss falls.
     """
     rise = evidence.measured("test_rise")
-    return t.either(
-        t.both(
-            t.above(evidence.measured("test_gap"), t.GAP),
-            t.above(rise, t.TEST_RISE),
-            t.opposite(fits_poorly(evidence)),
+    return t.both(
+        t.above(evidence.measured("test_gap"), t.GAP),
+        t.either(
+            t.both(t.above(rise, t.TEST_RISE), t.opposite(fits_poorly(evidence))),
+            t.both(t.above(rise, t.GAP), falls(evidence), t.opposite(lower_wins(evidence))),
         ),
-        t.both(t.above(rise, t.GAP), falls(evidence), t.opposite(lower_wins(evidence))),
     )
 
 

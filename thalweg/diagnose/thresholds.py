@@ -35,12 +35,15 @@ EDGE = 0.4
 """Stability from which full-batch steps are seen to bounce: 1 by theory at a fixed point; half of a
 two-cycle's points lie where the curvature is lower."""
 
-FAR_PAST = 3.0
-"""Stability of steps that overshoot in any curvature that the run meets; runs at the edge have 0.4 to 2."""
+UP, KEPT_UP = 0.15, 0.3
+"""Heights above a constant predictor, as shares of the way from there to the lowest loss known: above the
+first a run has been thrown up, and it is kept up where a lower rate ends lower by the second."""
 
-THROWN = 0.78
-"""Surest that a divergence is which is told by where the run stands, not by its rise, unless its steps
-are several times further past the limit than FAR_PAST."""
+FAR = 100.0
+"""A rise by so many times the range is a divergence even where the loss comes back."""
+
+SOMETIMES = 0.7
+"""How sure a divergence is that one order of the data shows and another does not."""
 
 NOISE_SHARE = 0.35
 """Noise makes a good part of the second-order term of a step: near a floor, where one gradient is as

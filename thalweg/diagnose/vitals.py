@@ -84,6 +84,8 @@ def _loss(e: Examination, constant: Estimate) -> Tensor:
     e.add("plain_loss", Estimate(plain, spread, "loss"))
     if math.isfinite(constant.value) and constant.value > 0 and plain >= 0:
         e.add("explained", Estimate(1 - plain / constant.value, spread / constant.value))
+    if math.isfinite(constant.value):
+        e.add_fall("above_constant", plain - constant.value, spread, 0.0)
     _, slope = value_and_gradient(e.objective, e.point)
     e.add("gradient_norm", Estimate(float(slope.norm()), 0.0, "loss per unit", 1.0))
     if e.test is not None:

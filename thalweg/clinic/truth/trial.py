@@ -125,7 +125,10 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
     own, tenth = b.fall(nothing, orders=2), b.fall(rate(0.1), orders=2)
     third = b.fall(rate(1 / 3))
     lower = max(tenth, third)
-    diverging = every(over(-own, 0.3, 2.0), over(lower - max(own, -10.0), 0.2, 0.5))
+    diverging = every(
+        some(over(-own, 0.3, 2.0), _thrown(b, own)),
+        over(lower - max(own, -10.0), 0.2, 0.5),
+    )
     if diverging:
         return {Cause.DIVERGING: True}
     raised = max(b.raised().values())
@@ -215,6 +218,12 @@ def _lower_wins(b: Battery, own: float, lower: float) -> Ternary:
         under(own, 2.0 * gain, 4.0 * gain),
         learns,
     )
+
+
+def _thrown(b: Battery, own: float) -> Ternary:
+    """The steps have thrown the loss above a constant predictor's, and keep it there."""
+    end = b.start - own * b.range
+    return every(over(b.start / b.constant, 1.0, 1.5), over(end / b.constant, 0.9, 1.2))
 
 
 def _walled(b: Battery) -> Ternary:

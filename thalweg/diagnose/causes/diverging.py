@@ -17,7 +17,7 @@ __all__ = ["diverging"]
 def diverging(evidence: Evidence) -> Finding | None:
     """Continued unchanged the loss ends far above its start; a lower rate lets it fall."""
     rise = diverges(evidence)
-    if evidence.value("unchanged_rise") > 100:
+    if t.FAR < evidence.value("unchanged_rise") < math.inf:  # though it came back
         rise = t.either(rise, t.above(evidence["unchanged_rise"], 10 * t.RISE))
     lower = evidence.measured("lower_rate_fall")
     probability = t.both(rise, 0.6 + 0.4 * t.above(lower, t.STILL))

@@ -10,6 +10,7 @@ from thalweg.diagnose.phrases import number, part, share
 from thalweg.diagnose.signs import (
     blocked,
     bounces,
+    diverges,
     falls,
     lower_wins,
     overfits,
@@ -33,6 +34,7 @@ def healthy(evidence: Evidence) -> Finding | None:
         t.opposite(overfits(evidence)),
         t.opposite(spiky(evidence)),
         t.opposite(bounces(evidence)),
+        t.opposite(diverges(evidence)),
         t.opposite(lower_wins(evidence)),
     )
     steps = evidence.value("continuation_steps")

@@ -34,6 +34,10 @@ def _fall(
     )
 
 
+def _above(name: str, label: str, meaning: str) -> Vital:
+    return Vital(name, label, "", meaning, OTHER, unit="of the range")
+
+
 SIGNS = (
     _fall(
         "unchanged_fall",
@@ -81,6 +85,18 @@ SIGNS = (
         words=("falls", "stands still", "rises"),
         tones=("good", "calm", "bad"),
         scale=Scale("signed", -1.0, 10.0, width=0.002),
+    ),
+    _above("above_constant", "height above a constant predictor", "Of the loss at the start."),
+    _above("unchanged_above", "height after the run as it is", "Above a constant predictor's loss."),
+    _above("lower_rate_above", "height after a tenth of the rate", "The same."),
+    _above("raised_rate_above", "height after a raised rate", "The same."),
+    Vital(
+        "blown_up",
+        "orders of the data that blow up",
+        "",
+        "Of those that the run was continued in.",
+        OTHER,
+        unit="of the orders",
     ),
     Vital("continuation_steps", "steps of the continuation", "", "Of the run as it is.", OTHER),
 )

@@ -103,6 +103,14 @@ SIGNS = (
         scale=Scale("linear", 0.0, 0.5),
         share=True,
     ),
+    Vital(
+        "rare_share",
+        "what a few examples pull",
+        "Σ‖∇fᵢ‖² of a fiftieth of them",
+        "Of the squared gradients of single examples, what a fiftieth of them has.",
+        STEP,
+        unit="of the squared gradients",
+    ),
     Vital("jumps", "jumps", "", "Steps far outside the scatter.", STEP, count=True),
     Vital(
         "kick",
