@@ -139,7 +139,9 @@ def _add_rare(e: Examination) -> None:
     whole = float(squares.sum())
     if whole > 0 and math.isfinite(whole):
         share = float(squares[-few:].sum()) / whole
-        e.add("rare_share", Estimate(share, 0.0, "of the squared gradients", found.cost), charge=False)
+        e.add(
+            "rare_share", Estimate(share, 0.0, "of the squared gradients", found.cost), charge=False
+        )
         e.spent += found.cost
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "noisy",
     "overfits",
     "pace",
+    "pushed_out",
     "settled",
     "slopeless",
     "spiky",
@@ -94,6 +95,11 @@ def way_down(evidence: Evidence) -> float:
     """From where the run stands still, negative curvature, a nudge or descent leads down."""
     names = ("curvature_drop", "nudge_fall", "descent_fall")
     return max(t.above(evidence.measured(name), t.SADDLE_DROP) for name in names)
+
+
+def pushed_out(evidence: Evidence) -> float:
+    """A push by a small part of a fresh weight, and descent, leads down: no dead unit wakes up by that."""
+    return t.above(evidence.measured("nudge_fall"), t.SADDLE_DROP)
 
 
 def bends_down(evidence: Evidence) -> float:
@@ -225,7 +231,9 @@ def thrown(evidence: Evidence) -> float:
 
     def height(name: str) -> Estimate:
         above = evidence.measured(name)
-        return Estimate(above.value / below, above.error / below) if below > 0 else Estimate(math.nan)
+        return (
+            Estimate(above.value / below, above.error / below) if below > 0 else Estimate(math.nan)
+        )
 
     end, lower = height("unchanged_above"), height("lower_rate_above")
     kept = t.above(Estimate(end.value - lower.value, math.hypot(end.error, lower.error)), t.KEPT_UP)
@@ -246,36 +254,35 @@ def too_slow(evidence: Evidence) -> float:
 
 
 def spiky(evidence: Evidence) -> float:
-    """Jumps of the loss that are high, rare and repeated, and that throw the run out.
+    """Jumps of the loss that are high, rare and repeated, of which a few examples are the cause.
 
-    Either the losses after a jump stand higher than before it, or the jumps tower over everything.
-    Where every step takes all the examples none can be the rare one: such a jump is overshooting.
+    Those have most of the squared gradients. Where single examples were not looked at, the losses
+    after a jump stand higher than before it, or the jumps tower over everything. Where every step
+    takes all the examples none can be the rare one: such a jump is overshooting.
     """
     if evidence.value("noise_share") == 0:
         return 0.0
     jump, height = evidence.measured("jump"), evidence.measured("jump_height")
-    kicked = t.both(
-        t.above(jump, t.SPIKE),
-        t.above(height, t.SPIKE_HEIGHT),
-        t.above(evidence.measured("kick"), t.KICK),
-    )
+    rare = t.below(evidence.measured("jump_share"), t.RARE)
+    high = t.both(t.above(jump, t.SPIKE), t.above(height, t.SPIKE_HEIGHT))
+    if "rare_share" in evidence:
+        few = t.above(evidence["rare_share"], t.FEW_PULL)
+        return t.both(high, few, t.above(evidence.measured("jumps"), t.SEEN_AGAIN), rare)
+    kicked = t.both(high, t.above(evidence.measured("kick"), t.KICK))
     towering = t.both(t.above(jump, t.TOWERING_JUMP), t.above(height, t.TOWERING))
-    return t.both(
-        t.either(kicked, towering),
-        t.below(evidence.measured("jump_share"), t.RARE),
-        t.above(evidence.measured("jumps"), t.REPEATED),
-    )
+    repeated = t.above(evidence.measured("jumps"), t.REPEATED)
+    return t.both(t.either(kicked, towering), rare, repeated)
 
 
 def bounces(evidence: Evidence) -> float:
-    """Near the limit and without noise to blame, single steps raise the loss, and it does not fall
-    several times as far as at a lower rate."""
+    """Near the limit and without noise to blame, single steps raise the loss, and it falls no further
+    than at a lower rate."""
     lower = max(evidence.value("lower_rate_fall"), 1e-9)
     return t.both(
         t.above(evidence.measured("stability"), t.NEAR_LIMIT),
         t.above(evidence.measured("bounce"), t.BOUNCE),
         t.opposite(noisy(evidence)),
-        t.below(evidence.measured("unchanged_fall"), t.AHEAD * lower),
+        t.below(evidence.measured("unchanged_fall"), lower),
     )
 
 

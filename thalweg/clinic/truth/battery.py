@@ -23,7 +23,7 @@ from thalweg.clinic.interventions import (
     objective,
     rate,
 )
-from thalweg.clinic.truth.experiment import Run, continued, mean, settled
+from thalweg.clinic.truth.experiment import Run, continued, downhill, mean, settled
 from thalweg.task import Task
 
 __all__ = ["Battery", "fresh", "push"]
@@ -215,6 +215,12 @@ class Battery:
     def descent(self) -> float:
         """The fall of thirty steps of L-BFGS from here, as a share of the range."""
         return (self.start - self.descended) / self.range
+
+    @cached_property
+    def slope(self) -> float:
+        """The most that a single step along the gradient gains, no longer than a fresh start's weights."""
+        usual = torch.cat([size.flatten() for size in _sizes(self.task.model)])
+        return (self.start - downhill(self.task, float(usual.norm()))) / self.range
 
     def test_rise(self) -> float:
         """Rise of the held-out loss in the unchanged run, last quarter against start, in ranges."""

@@ -10,7 +10,16 @@ from thalweg.clinic.interventions import Intervention, decay_of, fork, nothing, 
 from thalweg.clinic.training import batches, settle
 from thalweg.task import Task
 
-__all__ = ["Run", "continued", "fall", "mean", "settled", "test_loss", "typical_loss"]
+__all__ = [
+    "Run",
+    "continued",
+    "downhill",
+    "fall",
+    "mean",
+    "settled",
+    "test_loss",
+    "typical_loss",
+]
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,31 @@ def typical_loss(task: Task) -> float:
     with torch.no_grad():
         losses = torch.func.vmap(task.loss)(task.model(inputs)[:, None], targets[:, None])
     return float(losses.sort()[0][: int(0.98 * len(losses))].mean())
+
+
+def downhill(task: Task, farthest: float) -> float:
+    """The lowest objective along minus the gradient over all examples, no farther away than told."""
+    own = fork(task)
+    assert own.loss is not None
+    inputs, targets = own.train
+    weights = [weight for group in own.optimizer.param_groups for weight in group["params"]]
+    decays = [g.get("weight_decay", 0.0) for g in own.optimizer.param_groups for _ in g["params"]]
+    loss = own.loss(own.model(inputs), targets)
+    slopes = torch.autograd.grad(loss, weights, materialize_grads=True)
+    with torch.no_grad():
+        slopes = [s + decay * w for s, w, decay in zip(slopes, weights, decays, strict=True)]
+        length = float(torch.cat([slope.flatten() for slope in slopes]).norm())
+        lowest = start = objective(own)
+        if not 0 < length < math.inf:
+            return start
+        far = min(farthest / length, abs(start) / length**2)
+        begun = [weight.clone() for weight in weights]
+        for power in range(-8, 3):
+            for weight, first, slope in zip(weights, begun, slopes, strict=True):
+                weight.copy_(first - min(far * 10 ** (power / 2), farthest / length) * slope)
+            value = objective(own)
+            lowest = min(lowest, value) if math.isfinite(value) else lowest
+    return lowest
 
 
 def settled(task: Task, change: Intervention, *, seed: int, steps: int = 500) -> float:

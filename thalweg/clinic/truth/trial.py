@@ -108,7 +108,8 @@ def _miswired(b: Battery) -> Truth:
 
 def _numbers(b: Battery) -> dict[str, float]:
     keys = {str(c): b.fall(c, orders=2) for c in (nothing, rate(0.1))} | {
-        "pushed": b.fall(push(0.1))
+        "pushed": b.fall(push(0.1)),
+        "slope": b.slope,
     }
     return keys | {
         "raised": max(b.raised().values()),
@@ -149,6 +150,7 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
     if falls is not True:
         further = max(further, b.gain_of_push)
     leaves = over(further, 0.01, 0.04)
+    steep = over(b.slope, 0.02, 0.1)  # then what a nudge gains is gained without one
     slower = every(over(raised, 0.005, 0.02), over(raised, 2.0 * here, 4.0 * here))
     slope = over(b.descent(), 0.004, 0.015)
     crawls = every(over(other, 0.005, 0.02), over(other, 3.0 * here, 6.0 * here))
@@ -159,10 +161,15 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
         Cause.DIVERGING: diverging,
         Cause.EDGE_OF_STABILITY: every(lower_wins, negated(noise), negated(spiky)),
         Cause.NOISE_FLOOR: every(lower_wins, noise, negated(spiky)),
-        Cause.STEP_TOO_SMALL: every(slower, slope, negated(leaves), negated(spiky)),
+        Cause.STEP_TOO_SMALL: every(slower, slope, some(negated(leaves), steep), negated(spiky)),
         Cause.SPIKES: spiky,
         Cause.SADDLE: every(
-            negated(falls), under(-own, 0.05, 0.3), leaves, _bends_down(b), negated(spiky)
+            negated(falls),
+            under(-own, 0.05, 0.3),
+            leaves,
+            negated(steep),
+            _bends_down(b),
+            negated(spiky),
         ),
         Cause.RAVINE: every(
             over(own, 1e-6, 1e-5),

@@ -13,6 +13,7 @@ from thalweg.diagnose.signs import (
     fits_poorly,
     flat,
     no_slope,
+    pushed_out,
     settled,
 )
 from thalweg.estimate import Evidence
@@ -31,6 +32,7 @@ def plateau(evidence: Evidence) -> Finding | None:
             t.both(settled(evidence), blind(evidence)),
             blocked(evidence),
         ),
+        t.opposite(pushed_out(evidence)),
         t.either(better_known(evidence), 0.9 * fits_poorly(evidence)),
     )
     dead, stuck = evidence.value("dead_share"), evidence.value("saturated_share")

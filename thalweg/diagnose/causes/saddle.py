@@ -13,6 +13,7 @@ from thalweg.diagnose.signs import (
     curvature_leads,
     fits_poorly,
     flat,
+    pushed_out,
     still,
     way_down,
 )
@@ -29,7 +30,7 @@ def saddle(evidence: Evidence) -> Finding | None:
             curvature_leads(evidence),
         ),
         t.opposite(bowl(evidence)),
-        1 - 0.5 * flat(evidence),
+        t.either(1 - 0.5 * flat(evidence), pushed_out(evidence)),
     )
     curved, nudged = evidence.value("curvature_drop"), evidence.value("nudge_fall")
     along = f"along the most negative curvature it {fall(curved)}"
