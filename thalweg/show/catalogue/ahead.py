@@ -87,7 +87,9 @@ SIGNS = (
         scale=Scale("signed", -1.0, 10.0, width=0.002),
     ),
     _above("above_constant", "height above a constant predictor", "Of the loss at the start."),
-    _above("unchanged_above", "height after the run as it is", "Above a constant predictor's loss."),
+    _above(
+        "unchanged_above", "height after the run as it is", "Above a constant predictor's loss."
+    ),
     _above("lower_rate_above", "height after a tenth of the rate", "The same."),
     _above("raised_rate_above", "height after a raised rate", "The same."),
     Vital(
