@@ -14,7 +14,15 @@ from thalweg.clinic.mends import hold_every_parameter
 from thalweg.clinic.training import mlp
 from thalweg.clinic.truth import Battery, tried
 from thalweg.clinic.truth.battery import fresh, push
-from thalweg.clinic.truth.trial import _lower_wins, every, negated, over, some, under
+from thalweg.clinic.truth.trial import (
+    _lower_wins,
+    _thrown,
+    every,
+    negated,
+    over,
+    some,
+    under,
+)
 from thalweg.diagnose.cause import Cause
 from thalweg.task import Task
 
@@ -156,3 +164,38 @@ def test_a_lower_rate_wins_where_it_is_the_rate_that_holds_the_run(
     own: float, lower: float, late: float, anew: float, answer: bool
 ) -> None:
     assert _lower_wins(_Told(late, anew), own, lower) is answer  # type: ignore[arg-type]
+
+
+def test_the_slope_is_what_one_step_along_the_gradient_gains() -> None:
+    """On the parabola 1 + w² of curvature 2 half the longest stable step takes all; at the bottom none."""
+    battery = Battery(_line(), _built)
+    assert battery.slope == pytest.approx(1.0, abs=1e-3)
+    task = _line()
+    with torch.no_grad():
+        task.model.get_parameter("weight").zero_()
+    assert Battery(task, _built).slope == 0.0
+
+
+class _Standing:
+    """A battery whose run begins and ends where told; a constant predictor has 1."""
+
+    constant, range = 1.0, 4.0
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "answer"),
+    [
+        (3.0, 2.5, True),
+        (3.0, 0.5, False),  # it comes down
+        (0.9, 2.0, False),  # it had not been thrown up
+        (3.0, 1.1, None),
+        (1.2, 2.0, None),
+    ],
+)
+def test_a_run_is_thrown_up_that_stands_above_a_constant_predictor_and_stays_there(
+    start: float, end: float, answer: bool | None
+) -> None:
+    assert _thrown(_Standing(start), (start - end) / 4.0) is answer  # type: ignore[arg-type]

@@ -29,14 +29,17 @@ STEPS = (20, 1500)
 ARM = 0.1
 """Share of the budget for each arm of the continuation."""
 
-SECOND = 0.5
-"""Share of the budget that must be left for another order of the data, where noise rules or the run
-blows up in the first."""
+REST = 0.4
+"""Share of the budget that must be left for what follows, where noise rules, or the run blows up, and
+another order of the data is to be tried."""
+
+FREEDOM = 2.0
+"""What an error by the distance of two runs is widened by: Student's t with one degree of freedom."""
 
 SUSPECT = 5.0
 """Spreads of a jump from which single examples are looked at."""
 
-FEW = 0.02
+FEW = 0.01
 """Share of the examples that are few."""
 
 RECENT = 300
@@ -50,7 +53,8 @@ def take_continuation(e: Examination) -> None:
     e.add("continuation_steps", Estimate(float(steps), unit="steps"), charge=False)
     unchanged = [_continued(e, "unchanged", steps, test=True)]
     noisy = e.estimates["gradient_signal"].value < 1 or not unchanged[0].finite
-    if noisy and e.batch_size < e.population and e.left > SECOND * e.budget:
+    room = e.left - 2 * unchanged[0].cost > REST * e.budget
+    if noisy and e.batch_size < e.population and room:
         unchanged.append(_continued(e, "unchanged", steps, test=True, order=1))
     _add_unchanged(e, unchanged)
     level = next((run.level for run in unchanged if run.finite), None)
@@ -80,7 +84,7 @@ def _continued(
         steps=steps,
         start=start,
         level=level,
-        test=e.test if test else None,
+        test=e.watched if test else None,
     )
     e.lowest = min(e.lowest, *(v for v in run.losses if math.isfinite(v)))
     return run
@@ -123,7 +127,7 @@ def _add_unchanged(e: Examination, every: Sequence[Continuation]) -> None:
         _add_rare(e)
     if runs[0].test_losses:
         rise = -_mean([run.test_fall() for run in runs])
-        gap = runs[0].test_losses[0] - e.estimates["plain_loss"].value
+        gap = e.estimates["test_loss"].value - e.estimates["plain_loss"].value
         error = math.hypot(e.estimates["test_loss"].error, e.estimates["loss_spread"].value)
         e.add_fall("test_rise", rise.value, rise.error, 0.0)
         e.add_fall("test_gap", gap, error, 0.0)
@@ -152,7 +156,7 @@ def _mean(found: Sequence[Estimate]) -> Estimate:
     value = math.fsum(values) / len(values) if finite else max(values, key=abs)
     if len(values) == 1 or not math.isfinite(value):
         return replace(found[0], value=value)
-    apart = math.fsum((v - value) ** 2 for v in values) / (len(values) - 1) / len(values)
+    apart = FREEDOM**2 * math.fsum((v - value) ** 2 for v in values) / (len(values) - 1) / len(values)
     own = math.fsum(each.error**2 for each in found) / len(values) ** 2
     return replace(found[0], value=value, error=math.sqrt(own + apart))
 
@@ -173,7 +177,8 @@ def _take_raised(e: Examination, steps: int, level: float | None) -> None:
     while True:
         run = _continued(e, "raised_rate", steps, factor=factor, level=level)
         cost += run.cost
-        if run.fall.value > own or factor < 1.5 * BACK_OFF:
+        spent = e.left - cost < 2 * ARM * e.budget
+        if run.fall.value > own or factor < 1.5 * BACK_OFF or spent:
             break
         factor /= BACK_OFF
     e.add("raised_by", Estimate(factor), charge=False)

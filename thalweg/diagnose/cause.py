@@ -41,8 +41,9 @@ class Cause(StrEnum):
     )
     DIVERGING = (
         "diverging",
-        "The steps overshoot so far that the loss grows.",
-        "Continued unchanged the loss rises far above where it was; a tenth of the rate lets it fall.",
+        "The steps overshoot so far that the loss grows, or is kept above a constant predictor's.",
+        "Continued unchanged the loss rises far above where it was, or stays above what a constant "
+        "predictor has; a tenth of the rate lets it fall.",
         "A lower learning rate, gradient clipping, warmup.",
     )
     EDGE_OF_STABILITY = (
@@ -67,7 +68,8 @@ class Cause(StrEnum):
     SPIKES = (
         "spikes",
         "Rare steps throw the loss far up, and it has to come back.",
-        "Jumps of the loss far outside its usual spread, in the history or the continuation.",
+        "Jumps of the loss far outside its usual spread, while a few examples have most of the "
+        "squared gradients.",
         "Gradient clipping, cleaning the examples that do it, a lower rate.",
     )
     SADDLE = (
@@ -106,7 +108,7 @@ class Cause(StrEnum):
     OVERFITTING = (
         "overfitting",
         "The training loss goes on falling while the held-out loss rises.",
-        "Continued, the held-out loss rises or stands far above the training loss, beyond its error.",
+        "Held-out loss stands above training loss and, continued, rises, beyond its error.",
         "Early stopping, weight decay, more data, a smaller model.",
     )
     CANNOT_FIT = (

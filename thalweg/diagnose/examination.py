@@ -25,6 +25,9 @@ __all__ = ["SAMPLE", "Examination", "fan_in_scales", "plain_history"]
 SAMPLE = 2048
 """Examples that a diagnosis measures on; more are drawn from, by a seed."""
 
+WATCHED = 128
+"""Held-out examples that a continuation looks at, at least."""
+
 
 @dataclass
 class Examination:
@@ -126,6 +129,14 @@ class Examination:
     def left(self) -> float:
         """Gradient evaluations over the training data that may still be spent."""
         return self.budget - self.spent
+
+    @cached_property
+    def watched(self) -> Examples | None:
+        """Held-out examples that are looked at again and again: about as many as there are to train on."""
+        if self.test is None:
+            return None
+        few = max(WATCHED, self.population)
+        return self.test.subsample(few, torch.Generator().manual_seed(self.seed))
 
     @cached_property
     def fresh(self) -> Supervised | None:

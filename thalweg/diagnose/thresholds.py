@@ -82,9 +82,9 @@ RARE = 0.15
 REPEATED = 6
 """A few jumps are accidents."""
 
-FEW_PULL, SEEN_AGAIN = 0.6, 1.5
-"""What a fiftieth of the examples has of all squared gradients where they are wild, 0.7 to 1; else it is
-0.05 to 0.5. Then more jumps than one tell."""
+FEW_PULL, SEEN_AGAIN = 0.5, 1.5
+"""What a hundredth of the examples has of all squared gradients where they are wild, 0.5 to 1; else it is
+0.03 to 0.45. Then more jumps than one tell."""
 
 KICK = 3.5
 """Spreads by which the losses after a jump stand higher than before: the step threw the run out. A

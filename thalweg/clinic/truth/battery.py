@@ -23,6 +23,7 @@ from thalweg.clinic.interventions import (
     objective,
     rate,
 )
+from thalweg.clinic.training import sharpness
 from thalweg.clinic.truth.experiment import Run, continued, downhill, mean, settled
 from thalweg.task import Task
 
@@ -218,9 +219,14 @@ class Battery:
 
     @cached_property
     def slope(self) -> float:
-        """The most that a single step along the gradient gains, no longer than a fresh start's weights."""
-        usual = torch.cat([size.flatten() for size in _sizes(self.task.model)])
-        return (self.start - downhill(self.task, float(usual.norm()))) / self.range
+        """What one step along the gradient gains, from a tenth of the longest stable one to three times it."""
+        assert self.task.loss is not None
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed)
+            top = sharpness(fork(self.task).model, self.task.loss, self.task.train)
+        longest = 2 / max(abs(top), 1e-12)
+        ends = downhill(self.task, [factor * longest for factor in (0.1, 0.3, 0.5, 1.0, 3.0)])
+        return (self.start - ends) / self.range
 
     def test_rise(self) -> float:
         """Rise of the held-out loss in the unchanged run, last quarter against start, in ranges."""

@@ -106,8 +106,8 @@ def typical_loss(task: Task) -> float:
     return float(losses.sort()[0][: int(0.98 * len(losses))].mean())
 
 
-def downhill(task: Task, farthest: float) -> float:
-    """The lowest objective along minus the gradient over all examples, no farther away than told."""
+def downhill(task: Task, rates: Sequence[float]) -> float:
+    """The lowest objective after one step of plain descent on all examples, at one of these rates."""
     own = fork(task)
     assert own.loss is not None
     inputs, targets = own.train
@@ -115,20 +115,15 @@ def downhill(task: Task, farthest: float) -> float:
     decays = [g.get("weight_decay", 0.0) for g in own.optimizer.param_groups for _ in g["params"]]
     loss = own.loss(own.model(inputs), targets)
     slopes = torch.autograd.grad(loss, weights, materialize_grads=True)
+    ends = [objective(own)]
     with torch.no_grad():
-        slopes = [s + decay * w for s, w, decay in zip(slopes, weights, decays, strict=True)]
-        length = float(torch.cat([slope.flatten() for slope in slopes]).norm())
-        lowest = start = objective(own)
-        if not 0 < length < math.inf:
-            return start
-        far = min(farthest / length, abs(start) / length**2)
         begun = [weight.clone() for weight in weights]
-        for power in range(-8, 3):
-            for weight, first, slope in zip(weights, begun, slopes, strict=True):
-                weight.copy_(first - min(far * 10 ** (power / 2), farthest / length) * slope)
-            value = objective(own)
-            lowest = min(lowest, value) if math.isfinite(value) else lowest
-    return lowest
+        for rate in rates:
+            parts = zip(weights, begun, slopes, decays, strict=True)
+            for weight, first, slope, decay in parts:
+                weight.copy_(first - rate * (slope + decay * first))
+            ends.append(objective(own))
+    return min(filter(math.isfinite, ends), default=math.inf)
 
 
 def settled(task: Task, change: Intervention, *, seed: int, steps: int = 500) -> float:

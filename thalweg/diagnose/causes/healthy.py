@@ -2,6 +2,7 @@
 
 import math
 
+from thalweg.diagnose import cures
 from thalweg.diagnose import thresholds as t
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes.judged import judged
@@ -45,10 +46,15 @@ def healthy(evidence: Evidence) -> Finding | None:
         f"The loss falls: by {part(evidence.value('unchanged_fall'), of='its range')}{over}"
         f"{pace_said if others and math.isfinite(speed.value) else ''}."
     )
+    soon = t.above(evidence.measured("test_rise"), t.GAP) > 0.5
+    if soon:
+        rise = part(evidence.value("test_rise"), of="that")
+        sentence += f" Held-out loss has no gap yet, but rises by {rise} over the same steps: stop in time."
     return judged(
         Cause.HEALTHY,
         probability,
         sentence,
         evidence,
         ("unchanged_fall", "descent_fall", "lower_rate_fall", "raised_rate_fall", "stability"),
+        (cures.early_stopping(),) if soon else (),
     )

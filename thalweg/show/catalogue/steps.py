@@ -106,8 +106,8 @@ SIGNS = (
     Vital(
         "rare_share",
         "what a few examples pull",
-        "Σ‖∇fᵢ‖² of a fiftieth of them",
-        "Of the squared gradients of single examples, what a fiftieth of them has.",
+        "Σ‖∇fᵢ‖² of a hundredth of them",
+        "Of the squared gradients of single examples, what a hundredth of them has.",
         STEP,
         unit="of the squared gradients",
     ),
