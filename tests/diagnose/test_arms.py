@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.diagnose.stuck import fresh, momentum, numbers
-from thalweg.diagnose.arms import FREEDOM, _add_unchanged, _mean, take_continuation
+from thalweg.diagnose.arms import _add_unchanged, _mean, take_continuation
 from thalweg.diagnose.continuation import Continuation, looks
 from thalweg.diagnose.examination import WATCHED, Examination
 from thalweg.diagnose.ground import take_eigenvalues, take_noise, take_stability
@@ -68,8 +68,8 @@ def test_where_noise_rules_the_run_is_continued_in_two_orders() -> None:
 def test_the_error_of_two_orders_holds_their_distance() -> None:
     found = _mean([Estimate(1.0, 0.3), Estimate(2.0, 0.4)])
     assert found.value == 1.5
-    own, apart = (0.3**2 + 0.4**2) / 4, FREEDOM**2 * 0.5 / 2
-    assert found.error == pytest.approx(math.sqrt(own + apart))
+    # Twice the standard error of the mean of two, 0.5, as there is one degree of freedom.
+    assert found.error == pytest.approx(math.sqrt((0.3**2 + 0.4**2) / 4 + 1.0))
     assert _mean([Estimate(1.0, 0.3)]) == Estimate(1.0, 0.3)
     assert _mean([Estimate(-math.inf), Estimate(2.0)]).value == -math.inf
 
