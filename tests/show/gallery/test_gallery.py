@@ -12,8 +12,11 @@ from thalweg.show.gallery import LESSON, Claim, Drawn, Exhibit, exhibit
 NAMES = [each.name for each in LESSON]
 
 SLOW = {
+    "averages",
     "batch-minima",
     "batches",
+    "cures-compared",
+    "early-stopping",
     "erratic-examples",
     "escape-times",
     "flat-minimum",

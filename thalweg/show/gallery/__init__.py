@@ -5,9 +5,11 @@ from difflib import get_close_matches
 
 from thalweg.errors import UsageError
 from thalweg.show.gallery import (
+    averages,
     batch_minima,
     batches,
     critical_points,
+    early_stopping,
     erratic_examples,
     escape_times,
     flat_minimum,
@@ -19,6 +21,7 @@ from thalweg.show.gallery import (
     saddle,
     same_classes,
     schedules,
+    schedules_compared,
     sgd_and_descent,
     shrinking_rates,
     skip_connections,
@@ -53,6 +56,9 @@ LESSON: Sequence[Exhibit] = (
     sgd_and_descent.EXHIBIT,
     same_classes.EXHIBIT,
     schedules.EXHIBIT,
+    schedules_compared.EXHIBIT,
+    averages.EXHIBIT,
+    early_stopping.EXHIBIT,
     path.EXHIBIT,
     skip_connections.EXHIBIT,
     escape_times.EXHIBIT,
