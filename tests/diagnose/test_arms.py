@@ -19,9 +19,12 @@ from thalweg.objective.derivatives import Hessian, gradient
 from thalweg.task import Task
 
 
-def regression(rate: float, batch: int | None, *, wild: float = 0.0, rows: int = 96) -> Task:
-    """Least squares with the last target moved, at its optimum without that."""
+def regression(
+    rate: float, batch: int | None, *, wild: float = 0.0, noise: float = 0.0, rows: int = 96
+) -> Task:
+    """Least squares with noisy targets and the last one moved, at its optimum without that."""
     x, y = numbers(rows)
+    y = y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(5))
     model = fresh(lambda: nn.Linear(4, 1, bias=False))
     with torch.no_grad():
         model.weight.copy_(torch.linalg.lstsq(x, y).solution.T)
@@ -54,7 +57,7 @@ def prepared(task: Task) -> Examination:
 
 
 def test_where_noise_rules_the_run_is_continued_in_two_orders() -> None:
-    noisy, plain = prepared(regression(0.1, 4)), prepared(regression(0.1, None))
+    noisy, plain = prepared(regression(0.1, 4, noise=2.0)), prepared(regression(0.1, None))
     for e in (noisy, plain):
         take_continuation(e)
     steps = noisy.estimates["continuation_steps"].value
@@ -63,6 +66,9 @@ def test_where_noise_rules_the_run_is_continued_in_two_orders() -> None:
     assert noisy.falls["lower_rate_fall"].cost == pytest.approx(once)
     assert plain.falls["unchanged_fall"].cost == plain.falls["lower_rate_fall"].cost
     assert noisy.estimates["blown_up"].value == 0
+    calm = prepared(regression(1e-5, 4, noise=2.0))
+    take_continuation(calm)  # at so low a rate there is nothing to average
+    assert calm.falls["unchanged_fall"].cost == pytest.approx(once)
 
 
 def test_the_error_of_two_orders_holds_their_distance() -> None:

@@ -10,6 +10,7 @@ import torch
 from thalweg.diagnose.continuation import Continuation, continued
 from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.history import jumps
+from thalweg.diagnose.thresholds import STILL
 from thalweg.estimate import Estimate
 from thalweg.measure.examples import per_example
 
@@ -53,11 +54,14 @@ def take_continuation(e: Examination) -> None:
     e.add("continuation_steps", Estimate(float(steps), unit="steps"), charge=False)
     unchanged = [_continued(e, "unchanged", steps, test=True)]
     noisy = e.estimates["gradient_signal"].value < 1 or not unchanged[0].finite
+    scattered = not unchanged[0].fall.error < STILL / 10 * e.scale().value
     room = e.left - 2 * unchanged[0].cost > REST * e.budget
-    if noisy and e.batch_size < e.population and room:
+    if noisy and scattered and e.batch_size < e.population and room:
         unchanged.append(_continued(e, "unchanged", steps, test=True, order=1))
     _add_unchanged(e, unchanged)
-    level = next((run.level for run in unchanged if run.finite), None)
+    level = e.estimates["loss"].value
+    if e.batch_size >= e.population:
+        level = next((run.level for run in unchanged if run.finite), None)
     lower = _continued(e, "lower_rate", steps, factor=0.1, level=level)
     _add_arm(e, "lower_rate", [lower])
     _take_raised(e, steps, level)
@@ -84,6 +88,7 @@ def _continued(
         steps=steps,
         start=start,
         level=level,
+        noisy=e.batch_size < e.population,
         test=e.watched if test else None,
     )
     e.lowest = min(e.lowest, *(v for v in run.losses if math.isfinite(v)))
@@ -177,7 +182,7 @@ def _take_raised(e: Examination, steps: int, level: float | None) -> None:
     while True:
         run = _continued(e, "raised_rate", steps, factor=factor, level=level)
         cost += run.cost
-        spent = e.left - cost < 2 * ARM * e.budget
+        spent = cost > 4 * ARM * e.budget or (run.finite and e.left - cost < 2 * ARM * e.budget)
         if run.fall.value > own or factor < 1.5 * BACK_OFF or spent:
             break
         factor /= BACK_OFF

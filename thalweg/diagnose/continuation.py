@@ -114,6 +114,7 @@ def continued(
     steps: int,
     start: float,
     level: float | None = None,
+    noisy: bool = False,
     test: Examples | None = None,
     each: Callable[[], None] = lambda: None,
 ) -> Continuation:
@@ -125,9 +126,12 @@ def continued(
         start: its value where the fork stands.
         level: of the start, that arms are compared by; by default ``start``, or its mean with the
             loss after one step where the run alternates, so that it is not judged by one of two values.
+        noisy: whether steps differ by their batches: what looks like alternating is that.
         test: held-out examples to look at too.
         each: called after each look, for a progress bar.
     """
+    if noisy and level is None:
+        level = start
     losses = [start]
     tests = [] if test is None else [training.evaluate(test)]
     cost = training.cost

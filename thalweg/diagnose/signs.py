@@ -19,6 +19,7 @@ __all__ = [
     "falls_at_all",
     "fits_poorly",
     "flat",
+    "held_level",
     "lower_wins",
     "no_signal",
     "no_slope",
@@ -89,6 +90,12 @@ def slopeless(evidence: Evidence) -> float:
     drops = ("gradient_drop", "krylov_drop")
     level = [t.below(evidence[n], t.STILL) for n in drops if n in evidence]
     return t.either(no_slope(evidence), min(level, default=0.0))
+
+
+def held_level(evidence: Evidence) -> float:
+    """No slope, and no fall as it is or at a lower rate, however much noise shakes the run."""
+    arms = [n for n in ("unchanged_fall", "lower_rate_fall") if n in evidence]
+    return t.both(slopeless(evidence), *(t.below(steady(evidence, n), t.WORTH) for n in arms))
 
 
 def way_down(evidence: Evidence) -> float:
@@ -201,6 +208,7 @@ def lower_wins(evidence: Evidence) -> float:
             t.above(lower, t.AHEAD * max(own.value, 1e-9)),
             t.below(late, max(t.LATE * ahead.value, 1e-9)),
         ),
+        t.below(own, max(t.SEVERAL * ahead.value, 1e-9)),
     )
 
 
@@ -248,9 +256,17 @@ def too_slow(evidence: Evidence) -> float:
         t.below(evidence.measured("stability"), t.TINY_STABILITY),
         t.above(raised, t.WORTH),
         t.above(raised, max(t.SEVERAL * own, 1e-9)),
-        t.opposite(slopeless(evidence)),
+        t.either(t.opposite(slopeless(evidence)), _further_than_pushed(evidence)),
         t.opposite(blocked(evidence)),
     )
+
+
+def _further_than_pushed(evidence: Evidence) -> float:
+    """A raised rate leads further down than a push and descent: no saddle holds the run."""
+    pushed = evidence.value("nudge_fall")
+    if not pushed > 0:
+        return 0.0
+    return t.above(steady(evidence, "raised_rate_fall"), t.AHEAD * pushed)
 
 
 def spiky(evidence: Evidence) -> float:

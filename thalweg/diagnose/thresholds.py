@@ -82,7 +82,7 @@ RARE = 0.15
 REPEATED = 6
 """A few jumps are accidents."""
 
-FEW_PULL, SEEN_AGAIN = 0.5, 1.5
+FEW_PULL, SEEN_AGAIN = 0.6, 1.5
 """What a hundredth of the examples has of all squared gradients where they are wild, 0.5 to 1; else it is
 0.03 to 0.45. Then more jumps than one tell."""
 

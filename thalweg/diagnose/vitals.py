@@ -18,6 +18,9 @@ from thalweg.objective.derivatives import Hessian, value_and_gradient
 
 __all__ = ["stands_still", "take_vitals"]
 
+NEARLY = 6 * STILL
+"""Falls of such a share of the range, as far as it is known, may be none of the whole: a nudge tells."""
+
 
 def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> None:
     """Measure the loss, the curvature, the noise, the drops and the continuation, in that order.
@@ -44,10 +47,11 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
     found = Estimate(fall, descent.loss.error, "loss", float(evaluations))
     found = population_fall(e, found, descent.point)
     e.add_fall("descent_fall", found.value, found.error, found.cost * e.share)
-    if stands_still(e):
+    if stands_still(e, most=NEARLY):
         e.tick("a nudge, then descent")
         nudge(e, evaluations=int(max(10, min(25, e.left / e.share / 2))))
-        if probe > 0 and e.falls["nudge_fall"].value < CLEAR * e.scale().value:
+        nudged = e.falls["nudge_fall"].value > CLEAR * e.scale().value
+        if probe > 0 and stands_still(e) and not nudged:
             escape(e, budget=probe, scale=e.scale().value)
     if not hessian.exact:
         e.notes.append(
@@ -56,12 +60,12 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
         )
 
 
-def stands_still(e: Examination) -> bool:
-    """Whether the run goes nowhere, and no slope, rate or descent promises better."""
+def stands_still(e: Examination, most: float = STILL) -> bool:
+    """Whether the run goes nowhere, and no slope, rate or descent promises ``most`` of the range."""
     scale = e.scale().value
 
     def small(names: tuple[str, ...]) -> bool:
-        return all(e.falls[n].value < STILL * scale for n in names if n in e.falls)
+        return all(e.falls[n].value < most * scale for n in names if n in e.falls)
 
     level = e.falls["gradient_reach"].value < REACH * scale or small(
         ("gradient_drop", "krylov_drop")

@@ -231,6 +231,9 @@ def _fit_constant(
         return loss(link(free.unsqueeze(0)).expand(count, *output.shape[1:]), answers)
 
     value = _minimise(lambda free: evaluate(free, target, rows), free)
+    if math.isnan(value):  # from where outputs have blown up there is no way back
+        free = torch.zeros_like(free)
+        value = _minimise(lambda free: evaluate(free, target, rows), free)
     size = rows // PARTS
     if not math.isfinite(value) or size < 2 or not isinstance(target, Tensor):
         return value, math.nan

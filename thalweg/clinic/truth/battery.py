@@ -219,7 +219,7 @@ class Battery:
 
     @cached_property
     def slope(self) -> float:
-        """What one step along the gradient gains, from a tenth of the longest stable one to three times it."""
+        """What one step along the gradient gains, from 0.1 to 3 times the longest stable one."""
         assert self.task.loss is not None
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)

@@ -184,6 +184,9 @@ def _causes(b: Battery) -> dict[Cause, Ternary]:
         ),
         Cause.HEALTHY: every(
             falls,
+            under(
+                (b.start - own * b.range) / b.constant, 0.9, 0.98
+            ),  # more than an offset is learnt
             under(best, 1.6 * here, 3 * here),
             negated(crawls),
             negated(lower_wins),

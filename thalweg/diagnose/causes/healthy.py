@@ -49,7 +49,9 @@ def healthy(evidence: Evidence) -> Finding | None:
     soon = t.above(evidence.measured("test_rise"), t.GAP) > 0.5
     if soon:
         rise = part(evidence.value("test_rise"), of="that")
-        sentence += f" Held-out loss has no gap yet, but rises by {rise} over the same steps: stop in time."
+        sentence += (
+            f" Held-out loss has no gap yet, but rises by {rise} over the same steps: stop in time."
+        )
     return judged(
         Cause.HEALTHY,
         probability,

@@ -13,8 +13,10 @@ from thalweg.diagnose.signs import (
     curvature_leads,
     fits_poorly,
     flat,
+    held_level,
     pushed_out,
     still,
+    too_slow,
     way_down,
 )
 from thalweg.estimate import Evidence
@@ -27,8 +29,10 @@ def saddle(evidence: Evidence) -> Finding | None:
     probability = t.both(
         t.either(
             t.both(still(evidence), way_down(evidence), bends_down(evidence)),
+            t.both(held_level(evidence), pushed_out(evidence), bends_down(evidence)),
             curvature_leads(evidence),
         ),
+        t.opposite(too_slow(evidence)),
         t.opposite(bowl(evidence)),
         t.either(1 - 0.5 * flat(evidence), pushed_out(evidence)),
     )
