@@ -365,7 +365,7 @@ def test_the_moving_average_follows_its_recurrence() -> None:
         plain.advance(1)
         mean = decay * mean + (1 - decay) * plain.point()
     training = begun(task, cures.ema(decay))
-    training.advance(11)  # of the last step the average is taken before the next
+    training.advance(10)
     objective = ground(task).objective
     assert training.value(objective) == pytest.approx(objective.value(mean), rel=1e-5)
 
@@ -631,3 +631,13 @@ def test_a_race_gives_a_step_of_two_gradients_half_as_many_steps() -> None:
         training.advance(steps)
         assert race.arm(name).losses[0][-1] == training.value(ground(task).objective)
         assert training.cost == pytest.approx(4)
+
+
+@pytest.mark.parametrize("steps", [8, 40])
+def test_as_many_steps_as_snapshots_are_spread_over_keep_all_four(steps: int) -> None:
+    training = begun(momentum(), cures.snapshots(steps))
+    training.advance(steps)
+    states = training.answering()
+    assert states is not None and len(states) == 4
+    newest = torch.cat([states[-1][name].flatten() for name in states[-1]])
+    torch.testing.assert_close(newest, training.point(), rtol=0, atol=0)

@@ -19,6 +19,7 @@ from torch.utils.data import (
 )
 
 from problems import classes, network, redrawn, vectors
+from tests.diagnose.stuck import loader, momentum
 from thalweg.errors import DataError, ModelError
 from thalweg.objective.examples import Examples
 from thalweg.run.training import Training
@@ -590,3 +591,25 @@ def test_rebuilding_keeps_rates_and_decays() -> None:
     assert fork.schedule is None and fork.advance(2)
     ours = {id(p) for p in fork.model.parameters()}
     assert {id(p) for g in fork.optimizer.param_groups for p in g["params"]} == ours
+
+
+@pytest.mark.parametrize("make", [momentum, loader])
+def test_an_epoch_that_is_over_is_known_to_be_when_it_is_asked_what_answers(
+    make: Callable[[], Task],
+) -> None:
+    training, plain = Training.of(make()), Training.of(make())
+    ended: list[int] = []
+    training.after_epoch.append(lambda which: ended.append(len(which.losses)))
+    taken: list[int] = []
+    training.after_step.append(lambda which: taken.append(len(which.losses)))
+    for _ in range(3):
+        training.advance(6)  # 96 examples in batches of 16
+        assert training.answering() is None and training.answering() is None
+    assert ended == [6, 12, 18] and taken == list(range(1, 19))
+    training.advance(2)
+    training.answering()  # in the midst of an epoch
+    training.advance(5)
+    assert ended == [6, 12, 18, 24]
+    plain.advance(25)
+    assert training.losses == plain.losses
+    torch.testing.assert_close(training.point(), plain.point(), rtol=0, atol=0)

@@ -89,7 +89,7 @@ def _checkpoint(folder: RunFolder, step: int, leg: Leg, e: Examination) -> None:
 
 def _save(folder: RunFolder, step: int, training: Training) -> Path:
     """Where what answers is."""
-    states = [] if training.answers is None else training.answers()
+    states = training.answering() or []
     schedule: Any = training.schedule if hasattr(training.schedule, "state_dict") else None
     with training.at_home():
         trained = training.state()

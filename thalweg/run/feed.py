@@ -31,6 +31,16 @@ class Feed:
         self._loader: Any = None
         self._iterator: Iterator[Any] | None = None
         self._begun = False
+        self._ahead: Any = _END
+
+    def look_ahead(self, ended: Callable[[], None]) -> None:
+        """Fetch the next batch now, so that an epoch which is over is known to be: then ``ended`` is
+        called."""
+        if self._iterator is not None and self._ahead is _END:
+            self._ahead = next(self._iterator, _END)
+            if self._ahead is _END:
+                self._iterator = None
+                ended()
 
     def next(self, size: int | None, ended: Callable[[], None]) -> Any:
         """The next batch; ``ended`` is called where an epoch is over. Another size tells from the
@@ -38,11 +48,10 @@ class Feed:
         if not self._begun:
             self._begun = True
             self._go_on(size)
-        if self._iterator is not None:
-            batch = next(self._iterator, _END)
-            if batch is not _END:
-                return batch
-            ended()
+        self.look_ahead(ended)
+        if self._ahead is not _END:
+            batch, self._ahead = self._ahead, _END
+            return batch
         self._iterator = iter(self._batches(size))
         batch = next(self._iterator, _END)
         if batch is _END:

@@ -43,9 +43,9 @@ class Training:
     Made by :meth:`of`; it copies model, optimizer (with its state), schedule and random state. With
     the default seed it takes, bit for bit, the steps that the user's own loop would take from here;
     another seed changes the order of the data and the masks of dropout. Cures change ``optimizer``,
-    ``batch_size``, ``model`` in place, or add to ``before_step`` (called before each step) and
-    ``before_update`` (called between the backward pass and the optimizer's step), or to
-    ``after_epoch`` (called when the data have been gone through).
+    ``batch_size``, ``model`` in place, or add to ``before_step`` and ``after_step`` (called before
+    and after each step), to ``before_update`` (called between the backward pass and the optimizer's
+    step), or to ``after_epoch`` (called when the data have been gone through).
 
     Attributes:
         model, optimizer, schedule, parts: the copies.
@@ -55,8 +55,9 @@ class Training:
         epoch_from: steps taken before the present epoch.
         batch, loss: of the present step.
         gradients_a_step: gradient evaluations of a batch that a step takes, 1 unless a cure says so.
-        answers: the states whose predictions, averaged, are what the training has come to; None for
-            the weights that are trained.
+        answers: gives the states whose predictions, averaged, are what the training has come to; None
+            for the weights that are trained. Ask :meth:`answering`, which first ends an epoch that is
+            over.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Training:
         self.parts = parts
         self.batch_size = task.batch_size
         self.before_step: list[Callable[[Training], None]] = []
+        self.after_step: list[Callable[[Training], None]] = []
         self.before_update: list[Callable[[Training], None]] = []
         self.after_epoch: list[Callable[[Training], None]] = []
         self.losses: list[float] = []
@@ -174,18 +176,26 @@ class Training:
         with self.at_home():
             return {name: value.clone() for name, value in self.model.state_dict().items()}
 
+    def answering(self) -> list[State] | None:
+        """The states that answer; None for the weights that are trained."""
+        if self.after_epoch:
+            with self.at_home():
+                self._feed.look_ahead(self._ended)
+        return None if self.answers is None else self.answers()
+
     def value(self, objective: Supervised) -> float:
         """What an objective of the same model, decay included, is at the weights that answer."""
-        if self.answers is None:
+        states = self.answering()
+        if states is None:
             return objective.value(self.point())
-        return ensemble_value(objective, [flat(self.model, state) for state in self.answers()])
+        return ensemble_value(objective, [flat(self.model, state) for state in states])
 
     def evaluate(self, examples: Examples, *, chunk: int = 1024) -> float:
         """Mean loss over the examples in evaluation mode, without weight decay, of what answers.
 
         A loss that sums over a batch is taken for a batch of the training's size.
         """
-        total, states = 0.0, None if self.answers is None else self.answers()
+        total, states = 0.0, self.answering()
         with self.at_home(), torch.no_grad(), random_state(0), evaluating(self.model):
             answer = self._loss
             if states is not None:
@@ -246,6 +256,8 @@ class Training:
         elif self.schedule is not None and not is_over(self.schedule):
             self.schedule.step()
         self.losses.append(float(loss.detach()))
+        for change in self.after_step:
+            change(self)
 
     def _users_step(self) -> Tensor:
         assert self.task.step is not None

@@ -70,13 +70,7 @@ def ema(decay: float = 0.99) -> Cure:
         averaged = AveragedModel(
             training.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
         )
-        begun = len(training.losses)
-
-        def follow(which: Training) -> None:
-            if len(which.losses) > begun:
-                averaged.update_parameters(which.model)
-
-        training.before_step.append(follow)
+        training.after_step.append(lambda which: averaged.update_parameters(which.model))
 
         def answers() -> list[State]:
             return [averaged.module.state_dict() if int(averaged.n_averaged) else training.state()]
@@ -120,13 +114,13 @@ def _ensemble(
 
         def after(which: Training) -> None:
             taken = len(which.losses) - begun
-            if 0 < taken <= steps:
+            if taken <= steps:
                 if taken % cycle == 0:
                     kept.append(which.state())
                     del kept[:-MEMBERS]
                 scheduler.step()
 
-        training.before_step.append(after)
+        training.after_step.append(after)
         training.answers = lambda: kept or [training.state()]
 
     place = AFTER.replace(":", f" of the next {steps}:")

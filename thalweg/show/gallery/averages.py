@@ -120,9 +120,8 @@ def _start(data: Split, seed: int) -> Start:
         training = begun(leg, examination)
         if name == SWA:
             training.after_epoch.append(lambda which: epochs.append(which.state()))
-        training.advance(STEPS + 1)  # one more: an average is taken before the step that comes next
-        assert training.answers is not None
-        answers[name] = training.answers()
+        training.advance(STEPS)
+        answers[name] = training.answering() or []
     return epochs, answers
 
 

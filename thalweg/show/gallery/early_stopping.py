@@ -127,8 +127,8 @@ def _run(seed: int) -> _Run:
                 each.append(_losses(training, held_out))
             training.advance(EXAMPLES // BATCH)
             taken += 1
-        if training.answers is not None:
-            training.model.load_state_dict(training.answers()[0])
+        for state in training.answering() or ():
+            training.model.load_state_dict(state)
         epochs[name] = taken - (group["lr"] == 0)  # that it stops shows in the epoch after
         ends[name] = _losses(training, held_out)
         if cure is None:
