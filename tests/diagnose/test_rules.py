@@ -16,7 +16,7 @@ from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes import RULES
 from thalweg.diagnose.cures import cure_named
 from thalweg.diagnose.finding import Finding
-from thalweg.diagnose.verdict import judge
+from thalweg.diagnose.verdict import CAUSES_OF_STANDSTILL, CAUTIOUS, judge
 from thalweg.estimate import Estimate, Evidence
 
 RULE = {Cause(rule.__name__): rule for rule in RULES}
@@ -83,10 +83,22 @@ def test_no_rule_fires_on_nothing(rule: Any) -> None:
 
 @pytest.mark.parametrize("told", TOLD, ids=IDS)
 def test_a_cause_is_named_by_what_tells_it(told: Told) -> None:
-    verdict = judge(of(told.signs))
+    evidence = of(told.signs)
+    verdict = judge(evidence)
     assert verdict.cause == told.cause, verdict.findings
-    assert verdict.confidence > 0.8, verdict.findings
+    if told.cause in CAUSES_OF_STANDSTILL and evidence.value("unchanged_fall") > 0.1:
+        assert verdict.confidence == CAUTIOUS, "a run that comes down is not surely stuck"
+    else:
+        assert verdict.confidence > 0.8, verdict.findings
     reads_well(verdict.sentence)
+
+
+@pytest.mark.parametrize("told", TOLD, ids=IDS)
+def test_what_stands_still_is_told_as_surely_as_its_signs_are(told: Told) -> None:
+    falls = of(told.signs).value("unchanged_fall") > 0.01
+    verdict = judge(of(told.signs, {"unchanged_fall": 0.0, "late_fall": 0.0} if falls else {}))
+    if verdict.cause == told.cause and told.cause in CAUSES_OF_STANDSTILL:
+        assert verdict.confidence > 0.8
 
 
 @pytest.mark.parametrize("told", TOLD, ids=IDS)

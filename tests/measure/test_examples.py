@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tests.problems import classes, half_square, least_squares, network, redrawn, vectors
+from thalweg.clinic import case
 from thalweg.errors import UsageError
 from thalweg.measure import PerExample, per_example
 from thalweg.objective.supervised import Supervised
@@ -194,3 +195,14 @@ def test_mistakes_are_said() -> None:
         found.smoothing_radius(0.1, 5)
     with pytest.raises(UsageError, match="learning_rate must be a number of 0 or more"):
         found.smoothing_radius(-1, 2)
+
+
+def test_attention_is_gone_through_side_by_side_without_a_warning() -> None:
+    task = case("transformer_midway")
+    told = per_example(task, sample=6)
+    assert told.vectorised
+    one = tuple(part[torch.from_numpy(told.rows[:1])] for part in task.train)
+    alone = Supervised(task.model, task.loss, one)
+    assert told.losses[0] == pytest.approx(alone.value(alone.point()), rel=1e-5)
+    slope = alone.value_and_gradient(alone.point())[1]
+    assert told.gradient_norms[0] == pytest.approx(float(slope.norm()), rel=1e-4)

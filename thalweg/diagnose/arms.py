@@ -10,7 +10,7 @@ import torch
 from thalweg.diagnose.continuation import Continuation, continued
 from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.history import jumps
-from thalweg.diagnose.thresholds import STILL
+from thalweg.diagnose.thresholds import STILL, TEST_RISE
 from thalweg.estimate import Estimate
 from thalweg.measure.examples import per_example
 
@@ -27,8 +27,9 @@ way down, this many times less is tried."""
 STEPS = (20, 1500)
 """Fewest and most steps of a continuation."""
 
-ARM = 0.1
-"""Share of the budget for each arm of the continuation."""
+ARM, ARM_OF_ALL = 0.1, 0.14
+"""Share of the budget for each arm of the continuation; and where a step takes all the examples, so that
+there are few of them, and one order."""
 
 REST = 0.4
 """Share of the budget that must be left for what follows, where noise rules, or the run blows up, and
@@ -49,14 +50,11 @@ RECENT = 300
 
 def take_continuation(e: Examination) -> None:
     """Add the fall of every arm, the jumps of the losses and the rise of the held-out loss."""
-    arm = ARM * e.budget
+    arm = (ARM if e.batch_size < e.population else ARM_OF_ALL) * e.budget
     steps = int(min(max(arm * e.population / e.batch_size, STEPS[0]), STEPS[1]))
     e.add("continuation_steps", Estimate(float(steps), unit="steps"), charge=False)
     unchanged = [_continued(e, "unchanged", steps, test=True)]
-    noisy = e.estimates["gradient_signal"].value < 1 or not unchanged[0].finite
-    scattered = not unchanged[0].fall.error < STILL / 10 * e.scale().value
-    room = e.left - 2 * unchanged[0].cost > REST * e.budget
-    if noisy and scattered and e.batch_size < e.population and room:
+    if _by_chance(e, unchanged[0]):
         unchanged.append(_continued(e, "unchanged", steps, test=True, order=1))
     _add_unchanged(e, unchanged)
     level = e.estimates["loss"].value
@@ -65,6 +63,21 @@ def take_continuation(e: Examination) -> None:
     lower = _continued(e, "lower_rate", steps, factor=0.1, level=level)
     _add_arm(e, "lower_rate", [lower])
     _take_raised(e, steps, level)
+
+
+def _by_chance(e: Examination, run: Continuation) -> bool:
+    """Whether another order of the data may go another way, and there is room to try one.
+
+    Noise rules, and it scatters the loss or the held-out loss rises; or the run has blown up.
+    """
+    if e.batch_size >= e.population or e.left - 2 * run.cost < REST * e.budget:
+        return False
+    if not run.finite:
+        return True
+    scale = e.scale().value
+    scattered = run.fall.error >= STILL / 10 * scale
+    rises = bool(run.test_losses) and run.test_fall().value < -TEST_RISE * scale
+    return e.estimates["gradient_signal"].value < 1 and (scattered or rises)
 
 
 def _continued(
@@ -161,7 +174,9 @@ def _mean(found: Sequence[Estimate]) -> Estimate:
     value = math.fsum(values) / len(values) if finite else max(values, key=abs)
     if len(values) == 1 or not math.isfinite(value):
         return replace(found[0], value=value)
-    apart = FREEDOM**2 * math.fsum((v - value) ** 2 for v in values) / (len(values) - 1) / len(values)
+    apart = (
+        FREEDOM**2 * math.fsum((v - value) ** 2 for v in values) / (len(values) - 1) / len(values)
+    )
     own = math.fsum(each.error**2 for each in found) / len(values) ** 2
     return replace(found[0], value=value, error=math.sqrt(own + apart))
 

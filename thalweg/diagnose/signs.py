@@ -13,6 +13,7 @@ __all__ = [
     "blocked",
     "bounces",
     "bowl",
+    "comes_down",
     "curvature_leads",
     "diverges",
     "falls",
@@ -65,6 +66,14 @@ def pace(evidence: Evidence) -> Estimate:
 def falls(evidence: Evidence) -> float:
     """The unchanged run falls, beyond its scatter, by more than nothing."""
     return t.above(evidence.measured("unchanged_fall"), t.STILL)
+
+
+def comes_down(evidence: Evidence) -> float:
+    """The unchanged run falls by a good part of the range, at a fair share of the best fall seen."""
+    return t.both(
+        t.above(evidence.measured("unchanged_fall"), t.DOWN),
+        t.above(pace(evidence), t.PACE),
+    )
 
 
 def still(evidence: Evidence) -> float:
@@ -252,9 +261,10 @@ def too_slow(evidence: Evidence) -> float:
     """Far inside the stability limit, on a slope, with a raised rate several times faster."""
     own = max(evidence.value("unchanged_fall"), 0.0)
     raised = steady(evidence, "raised_rate_fall")
+    some = t.both(t.above(raised, t.STILL), t.above(raised, max(t.MANY * own, 1e-9)))
     return t.both(
         t.below(evidence.measured("stability"), t.TINY_STABILITY),
-        t.above(raised, t.WORTH),
+        t.either(t.above(raised, t.WORTH), t.both(some, t.above(best_fall(evidence), t.WORTH))),
         t.above(raised, max(t.SEVERAL * own, 1e-9)),
         t.either(t.opposite(slopeless(evidence)), _further_than_pushed(evidence)),
         t.opposite(blocked(evidence)),

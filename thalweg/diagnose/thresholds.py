@@ -15,6 +15,9 @@ STILL = 0.005
 """A fall below this share of the range is none. Converged runs show 1e-7 to 1e-3 in a continuation,
 runs that go on 1e-2 and more."""
 
+DOWN = 0.05
+"""A fall of such a share of the range in a continuation is a good part."""
+
 WORTH = 0.01
 """A fall that another rate or descent must reach for its way to count as open."""
 
@@ -25,8 +28,9 @@ arm reach from the same point. Healthy runs reach 0.4 to 1, ravines 0.001 to 0.1
 TINY_STABILITY = 0.1
 """A step is too small where stability is far below 1 and a raised rate falls several times faster."""
 
-SEVERAL = 3.0
-"""'Several times' in the above."""
+SEVERAL, MANY = 3.0, 10.0
+"""'Several times' in the above; and how many times further a raised rate must fall that has not come
+far."""
 
 NEAR_LIMIT = 0.15
 """A rate that can be raised at most six times is held by the walls of the valley: a ravine's sign."""

@@ -10,6 +10,7 @@ from thalweg.diagnose.causes import RULES
 from thalweg.diagnose.checks import MOST, PASSES, check_state, check_wiring
 from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.finding import Finding, Mechanism
+from thalweg.diagnose.signs import comes_down
 from thalweg.diagnose.source import task_of
 from thalweg.diagnose.vitals import take_vitals
 from thalweg.errors import ModelError, UsageError
@@ -29,6 +30,22 @@ FIRST = (Cause.NOT_FINITE, Cause.MISWIRED)
 
 DECIDED = 0.5
 """A cause less probable than this is no verdict."""
+
+CAUTIOUS = 0.78
+"""No run that still comes down well is called stuck with more confidence than this."""
+
+CAUSES_OF_STANDSTILL = (
+    Cause.EDGE_OF_STABILITY,
+    Cause.NOISE_FLOOR,
+    Cause.SPIKES,
+    Cause.SADDLE,
+    Cause.PLATEAU,
+    Cause.RAVINE,
+    Cause.LOCAL_MINIMUM,
+    Cause.OVERFITTING,
+)
+"""Those that a run which comes down is in doubt of; the others show in what it comes down from, or
+how fast."""
 
 
 def diagnose(
@@ -122,6 +139,8 @@ def judge(
         # A rival takes from the confidence what the two share.
         doubt = found[1].confidence / (sure + found[1].confidence)
         sure *= min(1.0, 1.25 * (1 - doubt))
+    if found and found[0].cause in CAUSES_OF_STANDSTILL and comes_down(evidence) > 0.5:
+        sure = min(sure, CAUTIOUS)
     if found and sure >= DECIDED:
         first, rest = replace(found[0], confidence=sure), found[1:]
     else:

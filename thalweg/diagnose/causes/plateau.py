@@ -30,7 +30,7 @@ def plateau(evidence: Evidence) -> Finding | None:
         t.either(
             t.both(t.either(settled(evidence), no_slope(evidence)), flat(evidence)),
             t.both(settled(evidence), blind(evidence)),
-            blocked(evidence),
+            t.both(blocked(evidence), t.either(fits_poorly(evidence), settled(evidence))),
         ),
         t.opposite(pushed_out(evidence)),
         t.either(better_known(evidence), 0.9 * fits_poorly(evidence)),

@@ -13,6 +13,7 @@ from thalweg.diagnose.signs import (
     curvature_leads,
     falls_at_all,
     lower_wins,
+    overfits,
     pace,
     spiky,
     still,
@@ -34,6 +35,7 @@ def ravine(evidence: Evidence) -> Finding | None:
         t.opposite(spiky(evidence)),
         t.opposite(bounces(evidence)),
         t.opposite(curvature_leads(evidence)),
+        t.opposite(overfits(evidence)),
         falls_at_all(evidence),
     )
     sentence = (
