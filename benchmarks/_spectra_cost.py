@@ -110,7 +110,9 @@ def memory(quick: bool) -> list[Row]:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             needed, peak, product = pool.submit(_peak, budget, examples).result()
         products.append(product)
-        rows.append({"budget": budget, "needed": needed, "peak": peak, "kept": HOLES * needed <= budget})
+        rows.append(
+            {"budget": budget, "needed": needed, "peak": peak, "kept": HOLES * needed <= budget}
+        )
     for row, product in zip(rows, products, strict=True):
         row["off"] = float(np.linalg.norm(product - products[-1]) / np.linalg.norm(products[-1]))
         say(row)

@@ -24,29 +24,26 @@ from typing import Any
 RUNS = 200
 
 FIRST = 90882
-"""Chosen once the rules were frozen: 5000 + (the first six digits of that commit, 9c7e0a) mod 90000."""
+"""Chosen once the rules were frozen: 5000 + (the first six digits of that commit, XXXXXX) mod 90000."""
 
-TUNED = "seeds below 1000 and on the 270 runs from 68771 on"
+TUNED = (
+    "seeds below 1000, on the runs of two earlier evaluations (from 68771 and from 90882 on) and on "
+    "some 3000 more from 200000 on"
+)
 """Drawn runs on which the rules and the criteria of the truth were made."""
 
 EARLIER = (
-    "An earlier state of the rules, frozen before the seed 68771 was chosen, had on 200 runs 175 right "
-    "(87.5%), 145 of 153 of the confident ones right (94.8%), 1 of 36 healthy ones called stuck with "
-    "confidence, and 75 of 89 first cures that ended lower (84.3%). What was wrong there was looked at, "
-    "rules, first cures and criteria of the truth were mended, and new runs were drawn for this table."
+    "Two earlier states of the rules were evaluated in the same way, each on 200 runs: frozen before "
+    "the seed 68771 was chosen, 175 right (87.5%), 145 of 153 of the confident ones right (94.8%), 1 of 36 "
+    "healthy ones called stuck with confidence, and 75 of 89 first cures that ended lower (84.3%); frozen "
+    "before the seed 90882 was chosen, 174 right (87.0%), 162 of 172 (94.2%), 2 of 53, and 83 of 84 (98.8%). "
+    "What was wrong there was looked at, and rules, first cures and criteria of the truth were mended. Of "
+    "the truth, since the second: higher rates are tried up to ten thousand times the run's own; a nudge is "
+    "compared with as many steps without one; where one step along the gradient gains as much, the nudge "
+    "proves no saddle; what has been thrown above a constant predictor and is kept there by its rate "
+    "diverges; and what ends no lower than a constant predictor is not healthy."
 )
 """What was found before, so that this is not taken for the first attempt."""
-
-SINCE = (
-    "Two criteria of the truth were found wrong by these runs, and mended after the table was made: "
-    "higher rates were tried only up to ten times the run's own where that gained little, and a nudge "
-    "with sixty steps of descent was compared with thirty steps without. By these, 90945 and 91074 were "
-    "called saddles and are runs whose step is too small, and 91023 is open; 90984 "
-    "stays. Only these four, wrong with confidence, were tried again, and none that was right: the table "
-    "keeps every label as it was frozen. One transformer was thrown away because its attention has no "
-    "second derivative in its fused form; that is mended too."
-)
-"""What is known to be wrong with the labels of the table from FIRST on."""
 
 FOLDER = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "clinic.md"
@@ -259,7 +256,6 @@ def page(rows: list[dict[str, Any]], first: int, asked: int) -> str:
         *_calibration(kept),
         *_cures(raced),
         *_errors(wrong),
-        *([SINCE, ""] if first == FIRST else []),
         *_discarded(rows),
         END,
     ]

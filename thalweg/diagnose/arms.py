@@ -20,6 +20,10 @@ RAISE_TO = 0.3
 """Stability to which the raised arm of the continuation lifts the rate: well inside the limit, as
 curvature grows while the loss falls."""
 
+PROMISE = 0.3
+"""Share of the range that the raised arm is to fall by, if it falls in proportion to its rate: curvature
+grows on the way down, and a rate that is far higher blows up where this one tells as much."""
+
 BACK_OFF = 10.0
 """Where the raised rate blows up or falls no further than the run does, as curvature may grow on the
 way down, this many times less is tried."""
@@ -191,9 +195,11 @@ def _take_raised(e: Examination, steps: int, level: float | None) -> None:
         # An adaptive step moves each weight by about the rate: keep that to a small part of it.
         typical = float(e.point.norm()) / math.sqrt(e.objective.dim)
         factor = min(factor, 0.05 * typical / max(e.view.rate, 1e-30))
+    own, cost = e.falls["unchanged_fall"].value, 0.0
+    if own > 0:  # no further than what the run as it is promises at so many times the rate
+        factor = min(factor, max(BACK_OFF, PROMISE * e.scale().value / own))
     if factor < 1.5:
         return
-    own, cost = e.falls["unchanged_fall"].value, 0.0
     while True:
         run = _continued(e, "raised_rate", steps, factor=factor, level=level)
         cost += run.cost

@@ -97,7 +97,7 @@ batch that was merely hard leaves none."""
 TOWERING, TOWERING_JUMP = 12.0, 100.0
 """A jump of so many ranges of the loss, and so many spreads, needs no further sign."""
 
-GAP = 0.05
+GAP = 0.08
 """Held-out loss above training loss, as a share of the range, from which fits are too close."""
 
 TEST_RISE = 0.002

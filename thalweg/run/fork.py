@@ -19,6 +19,7 @@ from thalweg.task import Task
 __all__ = [
     "Loan",
     "asks_for_closure",
+    "backward_past",
     "copied_optimizer",
     "is_over",
     "lending_optimizer",
@@ -83,6 +84,18 @@ def strangers(loss: Tensor, own: Sequence[Tensor]) -> list[Tensor]:
     known = {id(p) for p in own}
     leaves = (getattr(node, "variable", None) for node in nodes(loss))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) and id(leaf) not in known]
+
+
+def backward_past(loss: Tensor, others: Sequence[Tensor]) -> None:
+    """``loss.backward()``, with the gradients of ``others``, not trained here, left alone."""
+    before = [p.grad for p in others]
+    for p in others:
+        p.grad = None
+    try:
+        loss.backward()
+    finally:
+        for p, grad in zip(others, before, strict=True):
+            p.grad = grad
 
 
 @dataclass(frozen=True)

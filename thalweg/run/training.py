@@ -22,6 +22,7 @@ from thalweg.run.feed import Feed, on_device
 from thalweg.run.fork import (
     Loan,
     asks_for_closure,
+    backward_past,
     is_over,
     lending_optimizer,
     optimizer_over,
@@ -280,23 +281,12 @@ class Training:
         self.optimizer.zero_grad()
         loss = self._loss(self.batch)
         if loss.requires_grad:
-            self._backward(loss)
+            if self._others is None:
+                self._others = strangers(loss, [*self.model.parameters(), *self._lent[0]])
+            backward_past(loss, self._others)
         self.examples_seen += batch_length(self.batch)
         self.loss = loss.detach()
         return loss
-
-    def _backward(self, loss: Tensor) -> None:
-        """``loss.backward()``, with the gradients of what is not trained here left alone."""
-        if self._others is None:
-            self._others = strangers(loss, [*self.model.parameters(), *self._lent[0]])
-        before = [p.grad for p in self._others]
-        for p in self._others:
-            p.grad = None
-        try:
-            loss.backward()
-        finally:
-            for p, grad in zip(self._others, before, strict=True):
-                p.grad = grad
 
     def _loss(self, batch: Any) -> Tensor:
         if self.task.batch_loss is not None:
