@@ -23,8 +23,8 @@ from typing import Any
 
 RUNS = 200
 
-FIRST = 90882
-"""Chosen once the rules were frozen: 5000 + (the first six digits of that commit, XXXXXX) mod 90000."""
+FIRST = 23402
+"""Chosen once the rules were frozen: 5000 + (the first six digits of that commit, 792162) mod 90000."""
 
 TUNED = (
     "seeds below 1000, on the runs of two earlier evaluations (from 68771 and from 90882 on) and on "
