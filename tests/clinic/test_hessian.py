@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import mse_loss
 
 from thalweg.clinic.hessian import dense_hessian, lean
@@ -88,3 +89,12 @@ def test_the_lean_of_a_transformer() -> None:
     model = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
     data = (torch.randn(3, 5, 4), torch.randn(3, 5, 4))
     assert -1.0 <= lean(model, mse_loss, data, products=20) <= 1.0
+
+
+def test_sharpness_goes_through_fused_attention() -> None:
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 8, 0.0, batch_first=True), nn.Flatten())
+    data = torch.randn(6, 3, 8), torch.randn(6, 24)
+    with sdpa_kernel(SDPBackend.MATH):
+        expected = sharpness(model, mse_loss, data)
+    assert sharpness(model, mse_loss, data) == pytest.approx(expected, rel=1e-2)

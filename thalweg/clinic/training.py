@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thalweg.clinic.data import Split
 from thalweg.task import Task
@@ -148,7 +149,8 @@ def sharpness(
 ) -> float:
     """The Hessian's eigenvalue of largest magnitude at the model's weights, by power iteration."""
     weights = [p for p in model.parameters() if p.requires_grad]
-    value = loss(model(data[0]), data[1])
+    with sdpa_kernel(SDPBackend.MATH):  # the fused attention has no second derivative
+        value = loss(model(data[0]), data[1])
     slopes = torch.autograd.grad(value, weights, create_graph=True)
     vector = [torch.randn_like(p) for p in weights]
     size = 0.0
