@@ -1,6 +1,7 @@
 """Examples by themselves: against a plain loop, and wrong labels that were planted."""
 
 import math
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -206,3 +207,28 @@ def test_attention_is_gone_through_side_by_side_without_a_warning() -> None:
     assert told.losses[0] == pytest.approx(alone.value(alone.point()), rel=1e-5)
     slope = alone.value_and_gradient(alone.point())[1]
     assert told.gradient_norms[0] == pytest.approx(float(slope.norm()), rel=1e-4)
+
+
+class Recurrent(nn.Module):
+    """The last output of an LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sequences ``(n, t, 3)`` to ``(n, 2)``."""
+        return self.out(self.cell(x)[0][:, -1])
+
+
+def test_what_torch_has_to_say_of_its_speed_is_kept_from_the_user() -> None:
+    model = Recurrent()
+    data = torch.randn(6, 5, 3), torch.arange(6) % 2
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert per_example(Supervised(model, cross_entropy, data)).vectorised
+    finally:
+        torch.set_warn_always(always)

@@ -1,6 +1,7 @@
 """Which examples hold a run back: the loss and the gradient of every one of them."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -272,7 +273,9 @@ class _Gradients:
             lambda leaf: leaf.to(self.point.device) if isinstance(leaf, Tensor) else leaf,
             self.objective.data.fetch(rows.tolist()),
         )
-        with sdpa_kernel(SDPBackend.MATH):  # the fused attention is no map over examples
+        # The fused attention is no map over examples; and of what torch maps slowly it says so.
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             slopes, values = vmap(grad_and_value(self._one), (None, 0, 0))(
                 self._weights, inputs, targets
             )
