@@ -57,6 +57,18 @@ STILL = {
 }
 """Neither the run, nor a tenth of its rate, nor descent, nor a nudge goes down."""
 
+OVERSHOT = {
+    "jump": 200.0,
+    "jump_height": 3.0,
+    "jump_share": 0.07,
+    "jumps": 100.0,
+    "kick": 15.0,
+    "rare_share": 0.2,
+    "overstep": 2.0,
+    "overstep_share": 0.001,
+}
+"""A run that is thrown by one example, looked at while it was high up."""
+
 BOWL = STILL | {"bottom_eigenvalue": 0.1, "negative_curvature": 0.03, "escape_fall": 0.0}
 
 
@@ -157,6 +169,24 @@ TOLD = (
         {"jump": 200.0, "jump_height": 2.0, "jump_share": 0.02, "jumps": 40.0, "kick": 20.0},
         {"noise_share": 0.0},
         "steps of all the examples hold no rare one",
+    ),
+    Told(
+        Cause.SPIKES,
+        OVERSHOT,
+        {"overstep": 0.3},
+        "all gradients are large, and no step overshoots any example",
+    ),
+    Told(
+        Cause.SPIKES,
+        OVERSHOT,
+        {"overstep_share": 0.1},
+        "steps that overshoot many examples are too long, and no example is wild",
+    ),
+    Told(
+        Cause.SPIKES,
+        OVERSHOT,
+        {"kick": -1.0},
+        "what leaves the run where it was has not thrown it",
     ),
     Told(
         Cause.SADDLE,

@@ -1,6 +1,7 @@
 """The arms of the continuation: a second order of the data where noise rules, and what few examples pull."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.diagnose.stuck import fresh, momentum, numbers
-from thalweg.diagnose.arms import _add_unchanged, _mean, take_continuation
+from thalweg.diagnose.arms import _add_rare, _add_unchanged, _mean, take_continuation
 from thalweg.diagnose.continuation import Continuation, looks
 from thalweg.diagnose.examination import WATCHED, Examination
 from thalweg.diagnose.ground import take_eigenvalues, take_noise, take_stability
@@ -16,6 +17,7 @@ from thalweg.diagnose.vitals import take_vitals
 from thalweg.estimate import Estimate
 from thalweg.measure.fit import constant_loss
 from thalweg.objective.derivatives import Hessian, gradient
+from thalweg.run.view import OptimizerView
 from thalweg.task import Task
 
 
@@ -115,6 +117,30 @@ def test_a_few_wild_examples_have_most_of_the_squared_gradients() -> None:
     assert wild.estimates["rare_share"].value > 0.9
     calm = examined(momentum())
     assert "rare_share" not in calm.estimates or calm.estimates["rare_share"].value < 0.4
+
+
+@pytest.mark.parametrize("momentum", (0.0, 0.5))
+def test_how_far_a_step_overshoots_a_long_example(momentum: float) -> None:
+    task = regression(0.1, 8, noise=1.0)
+    x, y = task.train
+    x[3] *= 30.0
+    optimizer = torch.optim.SGD(task.model.parameters(), 0.1, momentum=momentum)
+    e = prepared(replace(task, train=(x, y), optimizer=optimizer))
+    _add_rare(e)
+    # Of (xᵢ·w - yᵢ)² the curvature along its own gradient is 2‖xᵢ‖².
+    factors = 0.1 / (1 - momentum) / 8 * 2 * x.double().square().sum(1)
+    assert factors[3] > 10
+    assert e.estimates["overstep"].value == pytest.approx(float(factors.max()), rel=1e-4)
+    assert e.estimates["overstep_share"].value == float((factors > 1).double().mean())
+
+
+def test_where_a_step_is_no_multiple_of_the_gradient_none_is_said_to_overshoot() -> None:
+    e = prepared(momentum())
+    adam = torch.optim.Adam(e.task.model.parameters())
+    e.view = OptimizerView.of(replace(e.task, optimizer=adam))
+    _add_rare(e)
+    assert "rare_share" in e.estimates
+    assert "overstep" not in e.estimates
 
 
 def test_held_out_examples_are_looked_at_about_as_often_as_there_are_to_train_on() -> None:

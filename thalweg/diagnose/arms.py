@@ -48,6 +48,12 @@ SUSPECT = 5.0
 FEW = 0.01
 """Share of the examples that are few."""
 
+LOOKED_AT = 2048
+"""Single examples at most: the rarer, the easier missed by a draw."""
+
+ROUNDING = 1e-4
+"""Share of the mean loss below which an example's is not told from 0."""
+
 RECENT = 300
 """Losses of the history that count for jumps, with those of the continuation."""
 
@@ -157,18 +163,25 @@ def _add_unchanged(e: Examination, every: Sequence[Continuation]) -> None:
 
 
 def _add_rare(e: Examination) -> None:
-    """How much of the squared gradients of single examples a few of them have."""
+    """How much of the squared gradients a few examples have, and how many of them a step overshoots."""
     e.tick("single examples")
-    found = per_example(e.objective, e.point, seed=e.seed)
-    squares = np.sort(found.gradient_norms**2)
+    found = per_example(e.objective, e.point, sample=LOOKED_AT, seed=e.seed)
+    e.spent += found.cost
+    squares = found.gradient_norms**2
     few = math.ceil(FEW * len(squares))
     whole = float(squares.sum())
-    if whole > 0 and math.isfinite(whole):
-        share = float(squares[-few:].sum()) / whole
-        e.add(
-            "rare_share", Estimate(share, 0.0, "of the squared gradients", found.cost), charge=False
-        )
-        e.spent += found.cost
+    if not (whole > 0 and math.isfinite(whole)):
+        return
+    share = float(np.sort(squares)[-few:].sum()) / whole
+    e.add("rare_share", Estimate(share, 0.0, "of the squared gradients", found.cost), charge=False)
+    floor = ROUNDING * float(found.losses.mean())
+    plain = e.view.known and not e.view.adaptive and bool((e.view.metric == 1).all())
+    if plain and floor > 0 and found.losses.min() >= 0:
+        # Of a loss that is nowhere below 0, ‖∇fᵢ‖² / 2fᵢ is at most its curvature.
+        curvature = squares / (2 * np.maximum(found.losses, floor))
+        steps = e.view.rate / (1 - e.view.momentum) / e.batch_size * curvature
+        e.add("overstep", Estimate(float(steps.max())), charge=False)
+        e.add("overstep_share", Estimate(float((steps > 1).mean())), charge=False)
 
 
 def _mean(found: Sequence[Estimate]) -> Estimate:

@@ -90,6 +90,10 @@ FEW_PULL, SEEN_AGAIN = 0.6, 1.5
 """What a hundredth of the examples has of all squared gradients where they are wild, 0.5 to 1; else it is
 0.03 to 0.45. Then more jumps than one tell."""
 
+OVERSTEP, FEW = 1.0, 0.01
+"""A step that is to take off more than twice the loss of an example overshoots it. Where more examples
+than this are overshot, the rate is too high, not an example wild."""
+
 KICK = 3.5
 """Spreads by which the losses after a jump stand higher than before: the step threw the run out. A
 batch that was merely hard leaves none."""

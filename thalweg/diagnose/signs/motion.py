@@ -151,9 +151,20 @@ def spiky(evidence: Evidence) -> float:
     rare = t.below(evidence.measured("jump_share"), t.RARE)
     high = t.both(t.above(jump, t.SPIKE), t.above(height, t.SPIKE_HEIGHT))
     if "rare_share" in evidence:
-        few = t.above(evidence["rare_share"], t.FEW_PULL)
+        pull = t.above(evidence["rare_share"], t.FEW_PULL)
+        few = t.either(pull, _overstepped(evidence))
         return t.both(high, few, t.above(evidence.measured("jumps"), t.SEEN_AGAIN), rare)
     kicked = t.both(high, t.above(evidence.measured("kick"), t.KICK))
     towering = t.both(t.above(jump, t.TOWERING_JUMP), t.above(height, t.TOWERING))
     repeated = t.above(evidence.measured("jumps"), t.REPEATED)
     return t.both(t.either(kicked, towering), rare, repeated)
+
+
+def _overstepped(evidence: Evidence) -> float:
+    """Steps that overshoot the own minimum of a few examples, though of no others, throw the run out."""
+    return t.both(
+        t.above(evidence.measured("overstep"), t.OVERSTEP),
+        t.below(evidence.measured("overstep_share"), t.FEW),
+        t.above(evidence.measured("kick"), t.KICK),
+        t.above(evidence.measured("jumps"), t.REPEATED),
+    )
