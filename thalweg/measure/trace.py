@@ -120,7 +120,8 @@ def deflated_trace(
         if not math.isfinite(value) or error <= allowed or spent >= budget or size == operator.dim:
             break
         wanted = variance / max(allowed, 1e-300) ** 2
-        if growing and wanted > count + GROWTH and needed - wanted > GROWTH:
+        saves = wanted > count + GROWTH and needed - wanted > GROWTH
+        if growing and (saves or _whole_is_nearer(lanczos, wanted - count)):
             needed = wanted
             for _ in range(min(GROWTH, budget - spent)):
                 if not lanczos.full:
@@ -135,6 +136,12 @@ def deflated_trace(
     if size == operator.dim:
         value, error = float(np.sum(lanczos.diagonal)), size * lanczos.rounding
     return Estimate(value, error + lanczos.rounding, unit, operator.cost - before)
+
+
+def _whole_is_nearer(lanczos: Lanczos, vectors: float) -> bool:
+    """Whether the space is whole, and the trace exact, before so many random vectors are drawn."""
+    dim = lanczos.operator.dim
+    return lanczos.most >= dim and dim - lanczos.size <= vectors
 
 
 def trace(

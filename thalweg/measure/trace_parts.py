@@ -27,6 +27,10 @@ OUTPUTS = 32
 MOST_OUTPUTS = 256
 """Outputs of an example beyond which the Hessian of the loss in them is not made."""
 
+LEAST = 4
+"""Random vectors of each layer at least, where one shows that there is something: of fewer the error
+could not be told."""
+
 BACKWARD = 2 / 3
 """Cost of a backward pass in gradient evaluations."""
 
@@ -147,19 +151,24 @@ def _factor(objective: Supervised, output: Tensor, target: object) -> Tensor | N
 
 @dataclass
 class _Cells:
-    """Samples of ``vᵀR_ll v``, a row for each layer of each chunk."""
+    """Samples of ``vᵀR_ll v`` and ``‖R_ll v‖²``, a row of pairs for each layer of each chunk."""
 
-    rows: list[list[float]]
+    rows: list[list[tuple[float, float]]]
 
     def total(self) -> tuple[float, float]:
-        """The sum of the means, and its standard error, widened by Student's t."""
+        """The sum of the means, and its standard error, widened by Student's t.
+
+        The variance of one sample, ``2‖R_ll‖²``, is twice the mean of ``‖R_ll v‖²``. The larger of
+        this and the samples' own is taken: either may be small by chance, and the rounds end then.
+        """
         table = np.array(self.rows)
         rounds = table.shape[1]
-        spread = table.var(1, ddof=1) / rounds
+        spread = np.maximum(table[..., 0].var(1, ddof=1), 2 * table[..., 1].mean(1)) / rounds
+        value = float(table[..., 0].mean(1).sum())
         if not spread.any():
-            return float(table.mean(1).sum()), 0.0
+            return value, 0.0
         freedom = float(spread.sum() ** 2 / (spread**2).sum()) * (rounds - 1)
-        return float(table.mean(1).sum()), half_width(freedom) * math.sqrt(float(spread.sum()))
+        return value, half_width(freedom) * math.sqrt(float(spread.sum()))
 
 
 def residual_trace(
@@ -187,7 +196,7 @@ def residual_trace(
     cells: _Cells = _Cells([])
     cost, rounds = 0.0, 0
     while True:
-        fresh: list[list[float]] = []
+        fresh: list[list[tuple[float, float]]] = []
         repeat = 1 if rounds == 0 else max(1, min(8, rounds))
         with (
             torch.enable_grad(),
@@ -202,13 +211,14 @@ def residual_trace(
                         _quadratic(parameters, slopes, group, generator) for _ in range(repeat)
                     ]
                     fresh.append(samples)
-                    if any(samples):
+                    if any(map(any, samples)):
                         cost += repeat * weight * 2 / len(groups)
         rounds += repeat
         cells.rows = [a + b for a, b in zip(cells.rows, fresh)] if cells.rows else fresh
         if rounds == 1:
-            if not any(any(row) for row in fresh):
+            if not any(any(pair) for row in fresh for pair in row):
                 return Estimate(0.0, 0.0, unit, cost)
+        if rounds < LEAST:
             continue
         value, error = cells.total()
         allowed = max(rtol * abs(beside + value), 1e-300)
@@ -245,16 +255,17 @@ def _quadratic(
     slopes: Sequence[Tensor | None],
     group: list[int],
     generator: torch.Generator,
-) -> float:
-    """``vᵀRv`` for a Gaussian ``v`` on the parameters of one layer."""
+) -> tuple[float, float]:
+    """``vᵀRv`` and ``‖Rv‖²`` for a Gaussian ``v`` on the parameters of one layer."""
     own = [parameters[i] for i in group]
     drawn = [torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device) for p in own]
     used = [(slopes[i], v) for i, v in zip(group, drawn, strict=True)]
     used = [(s, v) for s, v in used if s is not None and s.requires_grad]
     if not used:
-        return 0.0
+        return 0.0, 0.0
     products = torch.autograd.grad(
         [s for s, _ in used], own, [v for _, v in used], retain_graph=True, allow_unused=True
     )
-    pairs = zip(products, drawn, strict=True)
-    return sum(float((p.double() * v).sum()) for p, v in pairs if p is not None)
+    pairs = [(p.double(), v) for p, v in zip(products, drawn, strict=True) if p is not None]
+    along = sum(float((p * v).sum()) for p, v in pairs)
+    return along, sum(float((p * p).sum()) for p, _ in pairs)
