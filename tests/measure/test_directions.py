@@ -14,6 +14,7 @@ from thalweg.measure.directions import (
     Flat,
     eigen_directions,
     gradient_directions,
+    normalised_directions,
     path_directions,
     random_directions,
     through,
@@ -85,6 +86,58 @@ def test_eigenvectors_are_those_of_the_dense_matrix() -> None:
     _, exact = np.linalg.eigh(matrix.numpy())
     for axis, expected in zip(flat.axes.numpy(), (exact[:, -1], exact[:, -2])):
         assert abs(axis @ expected) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "spectrum",
+    [
+        [5.0, 0, 0, 0, 0],
+        [5.0, 5, 1, 1, 1],
+        [5.0, -1, -2, -0.5, -0.4, 0, 0, 0, 0, 0],
+        [-1.0, -2, -3, -4, -5],
+        [2.0, -2],
+    ],
+    ids=["flat beside one", "two equal", "saddle", "maximum", "plane"],
+)
+def test_the_second_eigenvector_is_at_right_angles_and_has_the_next_curvature(
+    spectrum: list[float],
+) -> None:
+    matrix, _ = symmetric(np.array(spectrum), seed=2)
+    flat = eigen_directions(Quadratic(matrix), torch.zeros(len(spectrum)).double())
+    assert flat.angle == pytest.approx(90, abs=1e-6) and flat.lengths == pytest.approx((1, 1))
+    found = [float(axis @ matrix @ axis) for axis in flat.axes]
+    assert found == pytest.approx(sorted(spectrum)[:-3:-1], abs=1e-6)
+
+
+def test_the_eigenvectors_say_their_curvatures() -> None:
+    flat = eigen_directions(Quadratic(torch.diag(torch.tensor([4.0, 0, 0]))), torch.zeros(3))
+    assert flat.kind == "eigenvectors of the largest curvature, 4 and 0"
+
+
+def silent(fill: float = 0.0) -> Supervised:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    for p in model.parameters():
+        nn.init.constant_(p, 0.0 if p.ndim > 1 else fill)
+    return Supervised(model, cross_entropy, (vectors(8, 4), classes(8, 2)))
+
+
+def test_filters_that_all_are_0_give_directions_of_length_1_and_say_so() -> None:
+    of = silent(0.5)
+    flat = random_directions(of, of.point(), generator=generator())
+    assert flat.lengths == pytest.approx((1, 1)) and 20 < flat.angle < 160
+    assert flat.kind.startswith("random directions of length 1, as no filter has a norm above 0")
+    for own, piece in zip(of.placed.parameters, pieces(of, flat.axes[0])):
+        assert bool(piece.all()) == (own.ndim > 1)
+    assert not normalised_directions(of, of.point(), generator=generator()).any()
+
+
+def test_one_filter_of_0_stays() -> None:
+    of = convolutional()
+    point = of.point()
+    point[:4] = 0
+    flat = random_directions(of, point, generator=generator())
+    assert not flat.axes[:, :4].any() and flat.axes[:, 4:12].all()
+    assert flat.kind == "random directions, filter-normalised"
 
 
 def test_along_the_gradient_the_loss_falls_and_the_other_axis_is_at_right_angles() -> None:
@@ -168,6 +221,9 @@ lost = torch.tensor([0.0, torch.nan, 1.0])
         (three_axes, "count must be 1"),
         (lambda: through([torch.ones(3)]), "two or three, not 1"),
         (lambda: through([k * torch.ones(3) for k in range(3)]), "vanish or be parallel"),
+        (lambda: through([torch.ones(3)] * 2), "the axis to point 2 must not vanish$"),
+        (lambda: through([torch.ones(3)] * 3), "must not vanish or be parallel"),
+        (lambda: eigen_directions(Quadratic(torch.eye(1)), torch.ones(1)), "count must be 1"),
         (lambda: path_directions(torch.ones(2, 5)), "more than 2"),
         (lambda: eigen_directions(Quadratic(torch.eye(3)), lost), "NaN or infinity in 1 of 3"),
         (lambda: along(torch.nan), "gradient for a line along it, but it is not finite"),
@@ -176,7 +232,19 @@ lost = torch.tensor([0.0, torch.nan, 1.0])
         (lambda: Flat(torch.zeros(3), torch.full((1, 3), torch.nan), ("a",), ""), "be finite"),
     ],
     ids=[
-        *("no filters", "unknown", "three", "one point", "on a line", "short", "lost", "no slope"),
+        *(
+            "no filters",
+            "unknown",
+            "three",
+            "one point",
+            "on a line",
+            "no line",
+            "no plane",
+            "one",
+            "short",
+            "lost",
+            "no slope",
+        ),
         *("level", "straight", "nan"),
     ],
 )

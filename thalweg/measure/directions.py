@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.estimate import number
+from thalweg.measure.aside import Aside
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, gradient
@@ -18,6 +20,7 @@ __all__ = [
     "Flat",
     "eigen_directions",
     "gradient_directions",
+    "normalised_directions",
     "path_directions",
     "random_directions",
     "through",
@@ -63,8 +66,11 @@ class Flat:
             if not bool(torch.isfinite(value).all()):
                 raise UsageError(f"{name} must be finite, but is not")
             object.__setattr__(self, name, value.detach().double().cpu())
-        if float(torch.linalg.cond(self.axes @ self.axes.T)) > 1e12:
-            raise UsageError(f"the axes {' and '.join(self.names)} must not vanish or be parallel")
+        gram = self.axes @ self.axes.T
+        if not bool(gram.diagonal().all()) or float(torch.linalg.cond(gram)) > 1e12:
+            one = len(self.axes) == 1
+            what = f"the {'axis' if one else 'axes'} {' and '.join(self.names)}"
+            raise UsageError(f"{what} must not vanish{'' if one else ' or be parallel'}")
 
     @property
     def lengths(self) -> tuple[float, ...]:
@@ -114,8 +120,36 @@ def random_directions(
 ) -> Flat:
     """Gaussian directions through a point, scaled by one of :data:`NORMALISED`.
 
-    An objective that is no network has no filters: there every choice but ``whole`` is refused.
+    An objective that is no network has no filters: there every choice but ``whole`` is refused. A
+    single filter of norm 0 stays where it is. Where they all are 0, as before a network that begins
+    at zero has learnt anything, no norm is left to take: the same tensors are then moved by unit
+    vectors, or all of them where none has two dimensions, and ``kind`` says so.
     """
+    axes = normalised_directions(
+        objective, point, generator=generator, count=count, normalised=normalised
+    )
+    kind = f"random directions, {normalised}-normalised"
+    if not axes.any():
+        draws = torch.randn(axes.shape, generator=generator, dtype=torch.float64)
+        assert isinstance(objective, Supervised)  # a whole direction never vanishes
+        moved = [torch.full((p.numel(),), p.ndim > 1) for p in objective.placed.parameters]
+        mask = torch.cat(moved)
+        axes = draws * mask if bool(mask.any()) else draws
+        axes = axes / axes.norm(dim=1, keepdim=True)
+        kind = f"random directions of length 1, as no {normalised} has a norm above 0 to take"
+    names = tuple(f"random {place}" for place in range(1, count + 1))
+    return Flat(point, axes, names, kind)
+
+
+def normalised_directions(
+    objective: Objective,
+    point: Tensor,
+    *,
+    generator: torch.Generator,
+    count: int = 1,
+    normalised: str = "filter",
+) -> Tensor:
+    """The vectors of :func:`random_directions` ``(count, dim)``: 0 where every filter is 0."""
     if normalised not in NORMALISED:
         raise UsageError(f"normalised must be one of {', '.join(NORMALISED)}, not {normalised!r}")
     _check(objective, point, count)
@@ -123,31 +157,43 @@ def random_directions(
     draws = torch.randn(count, objective.dim, generator=generator, dtype=torch.float64)
     if normalised == "whole":
         scale = origin.norm() if bool(origin.norm() > 0) else origin.new_ones(())
-        axes = draws / draws.norm(dim=1, keepdim=True) * scale
-    elif isinstance(objective, Supervised):
-        shapes = [tuple(p.shape) for p in objective.placed.parameters]
-        axes = torch.stack([_scaled(draw, origin, shapes, normalised) for draw in draws])
-    else:
+        return draws / draws.norm(dim=1, keepdim=True) * scale
+    if not isinstance(objective, Supervised):
         raise UsageError(
             f"normalised must be whole for {type(objective).__name__}, not {normalised}"
         )
-    names = tuple(f"random {place}" for place in range(1, count + 1))
-    return Flat(origin, axes, names, f"random directions, {normalised}-normalised")
+    shapes = [tuple(p.shape) for p in objective.placed.parameters]
+    return torch.stack([_scaled(draw, origin, shapes, normalised) for draw in draws])
 
 
 def eigen_directions(
     objective: Objective, point: Tensor, *, count: int = 2, rtol: float = 1e-2
 ) -> Flat:
-    """Unit eigenvectors of the Hessian of the largest eigenvalues; of a line only the first."""
+    """Unit eigenvectors of the Hessian of the largest eigenvalues; of a line only the first.
+
+    The second is sought at right angles to the first, so that of two equal eigenvalues both are
+    shown, and a curvature of 0 or below 0 where no larger one is left; ``kind`` tells the two.
+    """
     _check(objective, point, count)
+    if count > objective.dim:
+        raise UsageError("count must be 1 for a line where point has one coordinate, not 2")
     hessian = Hessian(objective, point)
     first = extreme_eigenvalues(hessian, point, top=1, bottom=0, rtol=rtol)
-    axes = [first.top_vector]
-    if count == 2:
-        rest = _Without(hessian, first.top_vector, first.top[0].value)
-        axes.append(extreme_eigenvalues(rest, point, top=1, bottom=0, rtol=rtol).top_vector)
+    axes, values = [first.top_vector], [first.top[0]]
+    if count == 2 and bool(torch.isfinite(first.top_vector).all()):
+        rest = Aside(hessian, first.top_vector)
+        # From another start: the first one is all but used up where there are few eigenvalues.
+        generator = torch.Generator().manual_seed(1)
+        second = extreme_eigenvalues(rest, point, top=1, bottom=0, rtol=rtol, generator=generator)
+        axes.append(rest.lifted(second.top_vector))
+        values.append(second.top[0])
+    elif count == 2:
+        axes = 2 * axes
     names = tuple(f"eigenvector {k}" for k in range(1, count + 1))
-    return Flat(point, torch.stack(axes), names, "eigenvectors of the largest curvature")
+    rounding = 16 * torch.finfo(point.dtype).eps * max(abs(e.value) for e in values)
+    none = [abs(e.value) <= max(e.error, rounding) for e in values]
+    told = " and ".join(number(0.0 if n else e.value, 3) for e, n in zip(values, none))
+    return Flat(point, torch.stack(axes), names, f"eigenvectors of the largest curvature, {told}")
 
 
 def gradient_directions(
@@ -203,23 +249,6 @@ def through(points: Sequence[Tensor]) -> Flat:
     axes = torch.stack([other - first for other in others])
     names = tuple(f"to point {k}" for k in range(2, len(points) + 1))
     return Flat(first, axes, names, f"through {'two' if len(points) == 2 else 'three'} points")
-
-
-class _Without:
-    """A symmetric operator without one of its eigenvectors."""
-
-    def __init__(self, operator: Hessian, vector: Tensor, value: float) -> None:
-        self.operator, self.vector, self.value = operator, vector, value
-        self.dim = operator.dim
-
-    @property
-    def cost(self) -> float:
-        """Gradient evaluations spent on the operator."""
-        return self.operator.cost
-
-    def __matmul__(self, vectors: Tensor, /) -> Tensor:
-        along = vectors @ self.vector
-        return self.operator @ vectors - self.value * along[..., None] * self.vector
 
 
 def _scaled(draw: Tensor, origin: Tensor, shapes: Sequence[tuple[int, ...]], by: str) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
-from thalweg.measure.directions import random_directions
+from thalweg.measure.directions import normalised_directions
 from thalweg.measure.rises import mean_and_error, without_decay
 from thalweg.objective.derivatives import Hessian
 from thalweg.objective.supervised import Supervised
@@ -88,7 +88,7 @@ def filter_curvature(
     generator = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(probes):
-        way = random_directions(objective, x, generator=generator, count=1).axes[0]
+        way = normalised_directions(objective, x, generator=generator)[0]
         values.append((way * (hessian @ way.to(x)).double().cpu()).sum())
     return Estimate(*mean_and_error(torch.stack(values)), "loss", hessian.cost)
 
