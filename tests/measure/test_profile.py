@@ -117,13 +117,35 @@ def test_the_worst_rise_is_that_of_a_dense_search_in_the_plane() -> None:
         assert rise.value == pytest.approx(truth, rel=1e-3)
 
 
+def test_the_worst_rise_within_a_radius_is_that_of_the_ball_and_not_of_its_sphere() -> None:
+    """The highest place may lie inside, where ascent on the sphere turns about and about."""
+    wave, start = Formula(1, lambda x: 1 - x[..., 0].cos()), torch.full((1,), 0.01).double()
+    found = worst_rise(wave, start, (1.0, 3.14, 6.0))
+    low = 1 - math.cos(0.01)
+    for rise, truth in zip(found.rises, (1 - math.cos(1.01), 2.0, 2.0), strict=True):
+        assert rise.value == pytest.approx(truth - low, abs=1e-3)
+        assert rise.value <= truth - low + 1e-12
+    alone = worst_rise(wave, start, (6.0,)).rises[0]  # 0.04 on the sphere
+    assert alone.value == pytest.approx(2, abs=0.05)
+
+
+def test_the_worst_rise_never_falls_with_the_radius_and_is_0_at_a_maximum() -> None:
+    hills = Formula(2, lambda x: 2 - x.cos().sum(-1))
+    rises = worst_rise(hills, ORIGIN[:2] + 0.01, (1.0, 2.0, 3.14, 4.4, 6.28, 10.0)).rises
+    values = [rise.value for rise in rises]
+    assert values == sorted(values) and values[-1] == pytest.approx(4, abs=0.01)
+    top = worst_rise(Formula(2, lambda x: -(x**2).sum(-1)), ORIGIN[:2], (1.0, 2.0))
+    assert [(rise.value, rise.error) for rise in top.rises] == [(0.0, 0.0)] * 2
+
+
 def test_what_is_not_finite_stays_so() -> None:
     wall = Formula(2, lambda x: torch.where(x.norm(dim=-1) > 0.5, torch.inf, x.norm(dim=-1) ** 2))
     origin = torch.zeros(2, dtype=torch.float64)
     found = random_rise(wall, origin, (0.1, 1.0), normalised="sphere", draws=4)
     assert math.isfinite(found.rises[0].value) and not math.isfinite(found.rises[1].value)
     assert found.to_dict()["rise"][1] is None
-    assert not math.isfinite(worst_rise(wall, origin, (1.0,)).rises[0].value)
+    worst = worst_rise(wall, origin, (0.1, 1.0, 2.0)).rises
+    assert [math.isfinite(rise.value) for rise in worst] == [True, False, False]
 
 
 class Attention(nn.Module):

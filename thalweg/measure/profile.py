@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import LOSS_COST, Estimate
-from thalweg.measure.directions import random_directions
+from thalweg.measure.directions import normalised_directions
 from thalweg.measure.plain import plain
 from thalweg.measure.rises import Rises, widened
 from thalweg.objective.base import Objective
@@ -138,8 +138,10 @@ def worst_rise(
     """max f(θ + e) − f(θ) over ‖e‖ ≤ r, as high as ascent from several starts reaches.
 
     Ascent takes e ← r g/‖g‖ with g = ∇f(θ + e), which rises at each step where f is convex (at a
-    quadratic minimum it is the power method), and goes half of the way where it does not rise.
-    Radii go from small to large, each from the best direction of the one before besides.
+    quadratic minimum it is the power method). Where it does not rise it goes half of the way back to
+    the highest e so far, through the ball and not around it: the maximum may lie inside. Radii go
+    from small to large. What was reached within one is within the next, which goes on from there;
+    the first begins with e = 0, so that no rise is below 0.
 
     Args:
         starts: directions to begin with, each with its opposite: the sharpest eigenvectors are
@@ -157,19 +159,26 @@ def worst_rise(
     begin = [ascent.slope, drawn]
     begin += [sign * start.to(point) for start in starts for sign in (1, -1)]
     ways = [way / way.norm() for way in begin if 0 < float(way.norm()) < math.inf]
-    found = []
-    best: Tensor | None = None
+    found: list[Estimate] = []
+    best, last = torch.zeros_like(ascent.point), Estimate(0.0, 0.0, "loss")
     for radius in radii:
+        if not math.isfinite(last.value):  # a wall within a ball is within every larger one
+            found.append(replace(last, cost=0.0))
+            continue
         before = ascent.cost
-        tops = [
-            ascent.climb(way, radius, steps) for way in [*ways, *([] if best is None else [best])]
-        ]
+        tops = [ascent.climb(radius * way, radius, steps) for way in ways]
+        if bool(best.any()):
+            onward = radius * best / best.norm()
+            tops.append(ascent.climb(onward, radius, steps, (last.value, best)))
         tops.sort(key=lambda top: top[0] if math.isfinite(top[0]) else math.inf, reverse=True)
-        (rise, best), second = tops[0], tops[min(1, len(tops) - 1)][0]
-        error = rise - second if math.isfinite(rise) else math.nan
-        exact = ascent.rises.single(ascent.rises.at(point + radius * best))
-        cost = ascent.cost - before + LOSS_COST
-        found.append(Estimate(exact.value, math.hypot(exact.error, error), "loss", cost))
+        rise, there = tops[0]
+        exact = ascent.rises.single(ascent.rises.at(point + there))
+        if not exact.value <= last.value:
+            second = max(last.value, tops[min(1, len(tops) - 1)][0])
+            error = rise - second if math.isfinite(rise) else math.nan
+            best, last = there, replace(exact, error=math.hypot(exact.error, error))
+        last = replace(last, cost=ascent.cost - before + LOSS_COST)
+        found.append(last)
     return Profile("the worst direction", radii, tuple(found))
 
 
@@ -226,23 +235,29 @@ class _Ascent:
         self.cost = self.rises.cost + 1
         self.start = self.rises.loss.value
 
-    def climb(self, way: Tensor, radius: float, steps: int) -> tuple[float, Tensor]:
-        """The highest rise on the sphere that was met, and the unit vector to it."""
-        best, top = way, -math.inf
+    def climb(
+        self,
+        there: Tensor,
+        radius: float,
+        steps: int,
+        reached: tuple[float, Tensor] | None = None,
+    ) -> tuple[float, Tensor]:
+        """The highest rise within the ball that was met or had been reached before, and its e."""
+        top, best = reached or (-math.inf, there)
         for _ in range(max(1, steps)):
-            value, slope = value_and_gradient(self.objective, self.point + radius * way)
+            value, slope = value_and_gradient(self.objective, self.point + there)
             self.cost += 1
             rise, norm = float(value) - self.start, float(slope.norm())
             if not math.isfinite(rise) or not math.isfinite(norm):
-                return rise, way
+                return rise, there
             if rise > top:
-                best, top, ahead = way, rise, slope / norm if norm > 0 else way
+                best, top = there, rise
+                ahead = radius / norm * slope if norm > 0 else there
             else:
-                ahead = way + best  # no further than half of the way back
-                norm = 1.0
-            if norm == 0 or float((ahead - way).norm()) < 1e-6:
+                ahead = (there + best) / 2
+            if float((ahead - there).norm()) < 1e-6 * radius:
                 break
-            way = ahead / ahead.norm()
+            there = ahead
         return top, best
 
 
@@ -252,8 +267,8 @@ def _direction(
     if normalised == "sphere":
         way = torch.randn(objective.dim, generator=generator, dtype=torch.float64)
         return (way / way.norm()).to(point)
-    found = random_directions(objective, point, generator=generator, count=1, normalised=normalised)
-    return found.axes[0].to(point)
+    found = normalised_directions(objective, point, generator=generator, normalised=normalised)
+    return found[0].to(point)
 
 
 def _radii(radii: Sequence[float]) -> tuple[float, ...]:
