@@ -84,6 +84,18 @@ def test_a_path_of_too_few_checkpoints_is_refused(
     assert status == 2 and "run must have more than 2 checkpoints for its path, but has 1" in err
 
 
+def test_a_dead_network_has_the_same_loss_everywhere(
+    thalweg_program: Program, run: str, here: Path
+) -> None:
+    stuck = "    model[0].bias.data.fill_(-100.0)\n    optimizer ="
+    (here / "dead.py").write_text(TASK.replace("Tanh", "ReLU").replace("    optimizer =", stuck))
+    page = ("--report", "dead.html")
+    status, out, _ = thalweg_program("surface", "dead.py:task", *SMALL, *page)
+    assert status == 0
+    assert "at the centre.\nThe loss is the same everywhere shown: " in out
+    assert (here / "dead.html").exists()
+
+
 @pytest.mark.parametrize("directions", ["eigen", "gradient"])
 def test_lines_in_other_directions(thalweg_program: Program, run: str, directions: str) -> None:
     how = ("--directions", directions, "--line", "--log", "--exact", *SMALL)

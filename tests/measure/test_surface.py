@@ -73,6 +73,48 @@ def test_a_line_between_two_points_ends_at_them() -> None:
     assert found.values[[0, -1]] == pytest.approx([of.value(end) for end in ends])
 
 
+@pytest.mark.parametrize("logarithm", [False, True])
+@pytest.mark.parametrize("exact", [False, True])
+def test_level_ground_is_said_to_be_such(logarithm: bool, exact: bool) -> None:
+    """Of a network whose hidden units are all dead."""
+    first = nn.Linear(5, 4)
+    nn.init.constant_(first.bias, -100.0)
+    model = nn.Sequential(first, nn.ReLU(), nn.Linear(4, 3)).double()
+    of = Supervised(model, cross_entropy, DATA)
+    flat = plane(of)
+    found = surface(of, flat, size=21, accuracy=True, logarithm=logarithm, exact=exact)
+    said = f"The loss is the same everywhere shown: {found.loss.evaluations} of 441 values were"
+    assert found.sentence() == f"{said} evaluated."
+    assert (found.loss.evaluations < 100) != exact
+    assert (found.values == found.centre).all() and found.largest_error.value == 0
+    assert np.isnan(found.lowest).all() and found.critical == ()
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_ground_that_differs_by_rounding_alone_is_level() -> None:
+    of = Formula(2, lambda p: p[..., 0].sin() ** 2 + p[..., 0].cos() ** 2)
+    flat = Flat(torch.zeros(2), torch.eye(2), ("x", "y"), "plain")
+    found = surface(of, flat, size=31)
+    assert found.loss.range > 0 and found.loss.evaluations < 100
+    assert "the same everywhere shown, but for rounding: " in found.sentence()
+    tiny = Formula(2, lambda p: 1 + 1e-9 * p[..., 0] ** 2)
+    assert not surface(tiny, flat, size=31).loss.level
+
+
+def test_where_nothing_is_finite_that_is_said() -> None:
+    of = Formula(2, lambda p: torch.log(-1 - p[..., 0] ** 2))
+    flat = Flat(torch.zeros(2), torch.eye(2), ("x", "y"), "plain")
+    assert surface(of, flat, size=21).sentence() == "All 441 values were evaluated: none is finite."
+
+
+def test_a_network_of_zeros_is_shown_along_directions_of_length_1() -> None:
+    model = network()
+    nn.utils.vector_to_parameters(0 * objective().point(), model.parameters())
+    of = Supervised(model, cross_entropy, DATA)
+    found = surface(of, plane(of), size=9)
+    assert found.loss.range > 0 and "of length 1" in found.flat.kind
+
+
 def test_coordinates_closer_than_single_precision_are_refused() -> None:
     of = Formula(2, lambda p: p.float().square().sum(-1))
     of.start = lambda generator, trials=1: torch.zeros(trials, 2)  # type: ignore[method-assign]
@@ -95,6 +137,20 @@ def test_accuracy_and_held_out_loss_are_read_at_the_same_places() -> None:
     nn.utils.vector_to_parameters(point, model.parameters())
     right = (model(UNSEEN[0]).argmax(1) == UNSEEN[1]).double().mean()
     assert found.beside["held-out accuracy"].values[5, 2] == pytest.approx(float(right))
+
+
+def test_held_out_examples_serve_as_well_as_their_loss() -> None:
+    of = objective()
+    flat = plane(of)
+    given, told = (
+        surface(of, flat, size=np.int64(5), held_out=held_out).beside["held-out loss"].values  # type: ignore[arg-type]
+        for held_out in (of.on(UNSEEN), UNSEEN)
+    )
+    assert (given == told).all()
+    bare = Formula(2, lambda p: p.square().sum(-1))
+    at = Flat(torch.zeros(2), torch.eye(2), ("x", "y"), "plain")
+    with pytest.raises(UsageError, match="held_out must be an objective beside Formula"):
+        surface(bare, at, held_out=UNSEEN)
 
 
 def test_accuracy_of_what_does_not_classify_is_refused() -> None:
@@ -210,8 +266,11 @@ def test_it_leaves_as_plain_numbers() -> None:
         ({"span": 0.0}, "span must be a number above 0"),
         ({"span": ((0.0, 1.0),)}, "span must be a number above 0 or 2 pairs"),
         ({"span": float("inf")}, "span must be a number above 0"),
+        ({"span": (0, 1)}, r"span must be a number above 0 or 2 pairs .* not \(0, 1\)"),
+        ({"span": None}, "span must be a number above 0"),
+        ({"size": True}, "size must be a whole number from 3"),
     ],
-    ids=["size", "span", "pairs", "infinite"],
+    ids=["size", "span", "pairs", "infinite", "numbers", "none", "truth"],
 )
 def test_what_cannot_be_drawn_is_refused(how: dict[str, Any], rule: str) -> None:
     of = objective()

@@ -55,6 +55,13 @@ def test_the_path_follows_the_ground() -> None:
     assert np.abs(above - above.mean()).max() < 0.03 * np.ptp(found.values)
 
 
+def test_level_ground_has_room_about_it_and_no_lowest_place() -> None:
+    found = surface(Formula(2, lambda p: 1.1 + 0 * p.sum(-1)), PLANE, size=21)
+    low, high = surface_view(found).layout.scene.zaxis.range
+    assert low < 1.1 < high
+    assert [mark.name for mark in surface_map(found).data[1:]] == ["centre"]
+
+
 def test_two_views_have_one_camera_and_one_scale() -> None:
     high = surface(Formula(2, lambda p: 3 * wells(p)), PLANE, size=21, span=1.5)
     layout = surface_view([drawn(), high], names=("<one>", "two")).layout

@@ -43,6 +43,10 @@ USUAL = 1.7
 """Of a few Gaussian errors, the largest in units of their width."""
 
 
+WORST = 1e100
+"""In those units, of an error where none was expected, such as on ground that seemed level."""
+
+
 def fill(
     evaluate: Evaluate,
     shape: tuple[int, ...],
@@ -52,6 +56,7 @@ def fill(
     exact: bool = False,
     generator: np.random.Generator,
     progress: Callable[[int, int], None] | None = None,
+    precision: float = 0.0,
 ) -> Filled:
     """Fill a grid of one or two coordinates.
 
@@ -63,10 +68,11 @@ def fill(
         exact: evaluate the whole grid.
         generator: of the places held back.
         progress: called with values evaluated and the size of the grid.
+        precision: of the values, as a share of them: what differs by less is level ground.
     """
     if not 0 < tolerance < 1:
         raise UsageError(f"tolerance must lie between 0 and 1, not {tolerance!r}")
-    grid = Grid(evaluate, shape, logarithm, progress)
+    grid = Grid(evaluate, shape, logarithm, progress, precision)
     if exact or grid.size <= 2 * CHECKS:
         grid.look(np.flatnonzero(~grid.seen))
         return grid.filled(None, 0.0, 0.0, tolerance)
@@ -79,7 +85,7 @@ def fill(
             grid.look(rest)
             return replace(grid.filled(None, 0.0, 0.0, tolerance), rough=True)
         told, unsure = grid.told(between, rest)
-        most = tolerance * grid.range
+        most = tolerance * grid.range if grid.range > grid.rounding else grid.rounding
         if _reach(unsure, trust) > most:
             count = max(FEWEST, int(GROWTH * grid.seen.sum()))
             chosen = grid.worst(rest, unsure, count)
@@ -138,7 +144,8 @@ def carried(
 def _against(off: np.ndarray, unsure: np.ndarray) -> np.ndarray:
     """Errors in units of what was expected; 0 where nothing was told at all."""
     known = np.isfinite(unsure)
-    return np.where(known, off / np.where(known, np.maximum(unsure, 1e-300), 1.0), 0.0)
+    ratios = np.where(known, off / np.where(known, np.maximum(unsure, 1e-150), 1.0), 0.0)
+    return np.minimum(ratios, WORST)
 
 
 def _reach(unsure: np.ndarray, trust: Sequence[np.ndarray]) -> float:
@@ -152,8 +159,8 @@ def _reach(unsure: np.ndarray, trust: Sequence[np.ndarray]) -> float:
     lately = [ratios for ratios in trust[-2:] if len(ratios)]
     sizes = [max(float(np.sqrt(np.mean(r**2))), float(r.max()) / USUAL) for r in lately]
     factor = max([LEAST, *sizes])
-    if largest == 0 or not math.isfinite(largest * factor):
-        return largest * factor
+    if largest == 0 or not math.isfinite(largest):
+        return largest
     widths = MARGIN * factor * unsure[unsure > 1e-3 * largest]
     low, high = 0.0, 10.0 * float(widths.max())
     for _ in range(40):

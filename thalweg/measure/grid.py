@@ -15,9 +15,6 @@ __all__ = ["Evaluate", "Filled", "Grid"]
 FIRST = 7
 """Chebyshev places along each coordinate to begin with; of a line twice as many."""
 
-ROUNDING = 1e-9
-"""Differences of a smaller share of the values are none."""
-
 Evaluate = Callable[[np.ndarray], np.ndarray]
 
 
@@ -35,6 +32,7 @@ class Filled:
         range: from the lowest to the highest finite value, in the same unit.
         tolerance: what was asked for, as a share of the range.
         rough: whether every value was evaluated although fewer had been asked for.
+        rounding: in the same unit, below which a range is none.
     """
 
     values: np.ndarray
@@ -45,6 +43,12 @@ class Filled:
     range: float
     tolerance: float
     rough: bool = False
+    rounding: float = 0.0
+
+    @property
+    def level(self) -> bool:
+        """Whether all finite values are the same, but for rounding."""
+        return bool(np.isfinite(self.values).any()) and self.range <= self.rounding
 
     @property
     def evaluations(self) -> int:
@@ -59,8 +63,8 @@ class Filled:
 
     @property
     def share(self) -> float:
-        """The bound as a share of the range."""
-        return self.bound / self.range if self.range > 0 else 0.0
+        """The bound as a share of the range; 0 of what is level."""
+        return 0.0 if self.level or self.range == 0 else self.bound / self.range
 
     @property
     def saved(self) -> float:
@@ -77,13 +81,10 @@ class Grid:
         shape: tuple[int, ...],
         logarithm: bool,
         progress: Callable[[int, int], None] | None,
+        precision: float = 0.0,
     ) -> None:
-        self.evaluate, self.shape, self.logarithm, self.progress = (
-            evaluate,
-            shape,
-            logarithm,
-            progress,
-        )
+        self.evaluate, self.shape, self.logarithm = evaluate, shape, logarithm
+        self.progress, self.precision = progress, precision
         self.size = math.prod(shape)
         self.values = np.full(self.size, np.nan)
         self.seen = np.zeros(self.size, bool)
@@ -109,9 +110,11 @@ class Grid:
 
     @property
     def rounding(self) -> float:
-        """Below which differences mean nothing."""
-        finite = np.abs(self.shown[self.used])
-        return ROUNDING * float(finite.max()) if len(finite) else 0.0
+        """Below which a range is none, of the values seen as shown."""
+        if self.logarithm:
+            return self.precision
+        finite = np.abs(self.values[self.seen & np.isfinite(self.values)])
+        return self.precision * float(finite.max(initial=0.0))
 
     def first(self) -> np.ndarray:
         """Chebyshev's extreme places, each moved to the nearest of the grid."""
@@ -215,4 +218,5 @@ class Grid:
             largest,
             float(np.ptp(finite)) if len(finite) else 0.0,
             tolerance,
+            rounding=self.rounding,
         )

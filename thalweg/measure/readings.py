@@ -44,9 +44,16 @@ class Readings:
         lines: tuple[np.ndarray, ...],
         like: Tensor,
         accuracy: bool,
-        held_out: Objective | None,
+        held_out: Any,
     ) -> "Readings":
-        """Checked for what accuracy needs."""
+        """Checked for what accuracy needs; ``held_out`` is an objective, or examples for one."""
+        if held_out is not None and not isinstance(held_out, Objective):
+            if not isinstance(objective, Supervised):
+                raise UsageError(
+                    f"held_out must be an objective beside {type(objective).__name__}, which has no "
+                    f"examples, not {type(held_out).__name__}"
+                )
+            held_out = objective.on(held_out, decay=False)
         losses = [objective] if held_out is None else [objective, held_out]
         objective.check_points(flat.origin)
         if accuracy and not all(classifies(loss) for loss in losses):

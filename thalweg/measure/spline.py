@@ -39,7 +39,9 @@ class Spline:
         system[:n, n:], system[n:, :n] = trend, trend.T
         self._inverse = np.linalg.inv(system)
         self._inverse = (self._inverse + self._inverse.T) / 2
-        self._middle = float(values.mean())  # nothing is lost to rounding on level ground
+        self._middle = float(
+            np.median(values)
+        )  # of level ground exactly; a mean would be off by rounding
         self._weights = self._inverse[:, :n] @ (values - self._middle)
         diagonal = np.maximum(np.abs(np.diag(self._inverse)[:n]), np.finfo(float).tiny)
         self.left_out = self._weights[:n] / diagonal

@@ -10,22 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.errors import UsageError
-from thalweg.estimate import LOSS_COST, Estimate, number
+from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.measure.adaptive import Filled, carried, fill
+from thalweg.measure.coordinates import coordinates, resolution
 from thalweg.measure.directions import Flat
 from thalweg.measure.passes import Spot, spots
 from thalweg.measure.points_kept import PointsKept
 from thalweg.measure.readings import Readings
 from thalweg.objective.base import Objective
 
-__all__ = ["LARGEST", "Surface", "Walk", "surface"]
-
-LARGEST = 1001
-"""Coordinates along an axis at most."""
+__all__ = ["Surface", "Walk", "surface"]
 
 LEAST = 2e-3
 """Share of the range by which a critical point must stand out, whatever the error."""
+
+ROUNDING = 16
+"""Times the precision of the loss: a range of a smaller share of the values is none."""
 
 SHARE = (0.0, 1.0)
 """Where an accuracy lies."""
@@ -91,9 +91,9 @@ class Surface:
 
     @property
     def lowest(self) -> tuple[float, ...]:
-        """Coordinates of the lowest value of the grid; NaN where none is finite."""
+        """Coordinates of the lowest value; NaN where none is finite, or all are the same."""
         values = np.where(np.isfinite(self.values), self.values, np.inf)
-        if not np.isfinite(values).any():
+        if self.loss.level or not np.isfinite(values).any():
             return (math.nan,) * self.values.ndim
         return self.at(tuple(map(int, np.unravel_index(int(values.argmin()), values.shape))))
 
@@ -108,7 +108,7 @@ class Surface:
 
         The passes, minima and maxima of what is shown; of a line none are told.
         """
-        if self.y is None:
+        if self.y is None or self.loss.level:
             return ()
         with np.errstate(divide="ignore", invalid="ignore"):
             heights = np.log(self.values) if self.logarithm else self.values
@@ -123,8 +123,17 @@ class Surface:
         """What was spent on it and how far off a value may be."""
         f = self.loss
         what = "its logarithm" if self.logarithm else "the loss"
+        if f.level:
+            where = "everywhere shown" if np.isfinite(f.values).all() else "wherever it is finite"
+            rounding = ", but for rounding" if f.range > 0 else ""
+            return (
+                f"The loss is the same {where}{rounding}: {f.evaluations} of {f.seen.size} values "
+                "were evaluated."
+            )
         if f.seen.all():
             every = f"All {f.seen.size} values were evaluated"
+            if not np.isfinite(f.values).any():
+                return f"{every}: none is finite."
             return f"{every}: the surface is too rough to save any." if f.rough else f"{every}."
         return (
             f"{f.evaluations} of {f.seen.size} values were evaluated ({f.saved:.3g} times fewer), "
@@ -180,7 +189,7 @@ def surface(
     logarithm: bool = False,
     exact: bool = False,
     accuracy: bool = False,
-    held_out: Objective | None = None,
+    held_out: Any = None,
     walk: Mapping[int, Tensor] | None = None,
     folder: Path | str | None = None,
     map: Map = map,
@@ -199,7 +208,8 @@ def surface(
         logarithm: the loss is shown, and the tolerance meant, in logarithms.
         exact: evaluate every value.
         accuracy: the share of examples classified right is told too, of a network that classifies.
-        held_out: the loss on other examples, at the same places.
+        held_out: another objective at the same places: the loss on other examples; of a network also
+            those examples in any form, whose loss is taken without weight decay.
         walk: points of a run by step, projected on it; their true losses are evaluated.
         folder: keeps each value as it comes, and is gone on from.
         map: of the values of a round, to do them in parallel.
@@ -210,12 +220,10 @@ def surface(
         UsageError: a span of which single precision cannot tell the coordinates apart; a folder that
             holds another surface.
     """
-    spans = _spans(span, len(flat.axes))
-    if not isinstance(size, int) or isinstance(size, bool) or not 3 <= size <= LARGEST:
-        raise UsageError(f"size must be a whole number from 3 to {LARGEST}, not {size!r}")
-    lines = [np.linspace(low, high, size) for low, high in spans]
+    lines = coordinates(span, size, len(flat.axes))
+    size = len(lines[0])
     like = objective.start(torch.Generator().manual_seed(0), 1)[0]
-    notes = _resolution(flat, lines, like)
+    notes = resolution(flat, lines, like)
     readings = Readings.of(objective, flat, tuple(lines), like, accuracy, held_out)
     fingerprint = "" if folder is None else readings.fingerprint()
     kept = PointsKept(folder, fingerprint, readings.names, map, size)
@@ -229,6 +237,7 @@ def surface(
         exact=exact,
         generator=generator,
         progress=progress,
+        precision=ROUNDING * torch.finfo(like.dtype).eps,
     )
     columns = kept.grid(shape, filled.seen)
     beside = {
@@ -261,36 +270,6 @@ def _walk(objective: Objective, flat: Flat, points: Mapping[int, Tensor], like: 
     path = torch.stack(rows)
     losses = np.array([_value(objective, row.to(like)) for row in rows])
     return Walk(tuple(points), flat.coordinates(path).numpy(), losses, flat.share(path))
-
-
-def _spans(span: Any, axes: int) -> list[tuple[float, float]]:
-    spans = [(-span, span)] * axes if isinstance(span, int | float) else list(span)
-    fit = len(spans) == axes and all(
-        len(pair) == 2 and all(map(math.isfinite, pair)) and pair[0] < pair[1] for pair in spans
-    )
-    if not fit:
-        raise UsageError(
-            f"span must be a number above 0 or {axes} pairs of which the first is lower, not {span!r}"
-        )
-    return [(float(low), float(high)) for low, high in spans]
-
-
-def _resolution(flat: Flat, lines: list[np.ndarray], like: Tensor) -> list[str]:
-    """Whether the loss's own precision can tell neighbouring coordinates apart."""
-    corner = flat.at(torch.tensor([line[-1] for line in lines]))
-    off = float((corner.to(like.dtype).double() - corner).norm())
-    steps = [float(np.ptp(x)) / (len(x) - 1) * length for x, length in zip(lines, flat.lengths)]
-    share = off / min(steps)
-    if share > 0.5:
-        raise UsageError(
-            f"span must be wider: {str(like.dtype).removeprefix('torch.')} cannot tell neighbouring "
-            "coordinates apart at this point"
-        )
-    if share < 0.01:
-        return []
-    return [
-        f"rounding moves points by up to {number(100 * share, 2)}% of the distance of neighbours"
-    ]
 
 
 def _plain(value: Any) -> Any:

@@ -129,6 +129,8 @@ def surface_view(
     drawn = [_heights(each, "loss") for each in several]
     finite = np.concatenate([h[np.isfinite(h)].ravel() for h, _ in drawn])
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    if all(each.loss.level for each in several) and high - low < 0.01:  # room about level ground
+        low, high = low - 0.5, high + 0.5
     ticks = _ticks(low, high) if several[0].logarithm else {}
     for place, (each, (heights, _)) in enumerate(zip(several, drawn), 1):
         x, y = _axes(each)

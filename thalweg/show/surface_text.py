@@ -21,7 +21,13 @@ def rows(found: Surface) -> list[tuple[str, ...]]:
     table = []
     for name, f in {"loss": found.loss, **found.beside}.items():
         low, high = f.ends
-        off = "exact" if f.seen.all() else f"{number(100 * f.share, 2)}% of the range"
+        off = (
+            "exact"
+            if f.seen.all()
+            else "0"
+            if f.level
+            else f"{number(100 * f.share, 2)}% of the range"
+        )
         counts = (str(f.evaluations), str(int(f.checked.sum())))
         table.append((name, number(low), number(high), off, *counts))
     return table
@@ -30,10 +36,8 @@ def rows(found: Surface) -> list[tuple[str, ...]]:
 def sentences(found: Surface) -> list[str]:
     """Where it is lowest, how it was sampled, what the plane holds of the run."""
     where = ", ".join(number(value, 2) for value in found.lowest)
-    said = [
-        f"The loss is {number(found.centre)} at the centre; the lowest shown is at ({where}).",
-        found.sentence(),
-    ]
+    lowest = "" if found.loss.level else f"; the lowest shown is at ({where})"
+    said = [f"The loss is {number(found.centre)} at the centre{lowest}.", found.sentence()]
     if found.walk is not None:
         share = number(100 * found.walk.share, 2)
         held = "plane" if found.y is not None else "line"
