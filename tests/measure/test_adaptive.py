@@ -114,6 +114,28 @@ def test_what_is_not_finite_stays_so_and_is_never_filled_in() -> None:
     assert np.isinf(found.values[seen]).all()
 
 
+def test_a_gap_that_swallows_the_first_places_costs_no_whole_grid() -> None:
+    """Of the first 49 places nine are finite here: too few for a spline."""
+    grid = waves(2)
+    grid[X**2 + Y**2 > 0.49] = np.nan
+    found, asked = filled(grid)
+    assert asked < 0.8 * grid.size and not found.rough
+    assert (np.isfinite(found.values) == np.isfinite(grid)).all()
+    both = np.isfinite(grid)
+    assert np.abs(found.values[both] - grid[both]).max() <= found.bound
+
+
+def test_ground_that_seemed_level_at_first_is_not_taken_for_it() -> None:
+    """All first values are the same, and none of the others: what was expected was no error at all."""
+    grid = np.full((N, N), 1.0)
+    grid[(np.abs(X) < 0.3) & (np.abs(X) > 0.05) & (Y > 0.1)] = 3.0
+    found, _ = filled(grid)
+    assert not found.level and np.abs(found.values - grid).max() <= found.bound
+    first, _ = filled(np.full((N, N), 1.0))
+    told = carried(first, np.where(first.seen & ~first.checked, 1.0, np.where(first.seen, 3.0, 0)))
+    assert told.bound >= told.largest == 2
+
+
 def test_where_nothing_is_finite_all_is_evaluated() -> None:
     found, asked = filled(np.full((21, 21), np.nan))
     assert asked == 441 and np.isnan(found.values).all() and found.range == 0

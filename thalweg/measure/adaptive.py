@@ -78,9 +78,15 @@ def fill(
         return grid.filled(None, 0.0, 0.0, tolerance)
     grid.look(grid.first())
     trust: list[np.ndarray] = []
+    finer = 1
     while True:
         between = grid.interpolation()
         rest = np.flatnonzero(~grid.seen)
+        if between is None and len(rest):  # most of the first places fell into a gap: finer ones
+            finer *= 2
+            places = np.intersect1d(grid.first(finer), rest)
+            grid.look(places if len(places) else rest)
+            continue
         if between is None or len(rest) < (1 - ENOUGH) * grid.size:
             grid.look(rest)
             return replace(grid.filled(None, 0.0, 0.0, tolerance), rough=True)

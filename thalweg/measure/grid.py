@@ -116,11 +116,11 @@ class Grid:
         finite = np.abs(self.values[self.seen & np.isfinite(self.values)])
         return self.precision * float(finite.max(initial=0.0))
 
-    def first(self) -> np.ndarray:
-        """Chebyshev's extreme places, each moved to the nearest of the grid."""
+    def first(self, finer: int = 1) -> np.ndarray:
+        """Chebyshev's extreme places, each moved to the nearest of the grid; so many times as fine."""
         lines = []
         for count in self.shape:
-            wanted = min(count, FIRST if len(self.shape) > 1 else 2 * FIRST)
+            wanted = min(count, finer * (FIRST if len(self.shape) > 1 else 2 * FIRST))
             angles = np.linspace(0, np.pi, wanted)
             lines.append(np.unique(np.round((1 - np.cos(angles)) / 2 * (count - 1)).astype(int)))
         indices = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, len(self.shape))
