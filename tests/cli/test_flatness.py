@@ -139,7 +139,7 @@ def test_a_model_without_anything_to_train_is_refused(
         (("flatness", "sign.py:task", "--draws", "1"), "--draws must be a whole number of 2"),
         (("flatness", "sign.py:task", "--report", "no/f.html"), "--report must be in a folder"),
         (("connect", "run"), "RUN must come with --task or --own-task"),
-        (("connect", "sign.py:task", "--between", "here", "there"), "--between must name a file"),
+        (("connect", "sign.py:task", "--between", "here", "there"), "but there is no file there"),
         (("connect", "sign.py:task", "--between", "seed:x", "here"), "must have a whole number"),
         (("connect", "sign.py:task", "--between", "step:1", "here"), "must go with a RUN"),
         (

@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.problems import Formula, Quadratic, half_square, redrawn, symmetric, vectors
 from thalweg.errors import UsageError
-from thalweg.measure import bezier_path, interpolation
+from thalweg.measure import bezier_path, connect_points, interpolation
 from thalweg.measure.connectivity import bezier
 from thalweg.objective.supervised import Supervised
 
@@ -140,6 +140,39 @@ def test_the_same_seed_gives_the_same_curve() -> None:
         bezier_path(loss, a, b, steps=20, batch_size=8, seed=seed).control for seed in (1, 1, 2)
     )
     assert torch.equal(one, other) and not torch.equal(one, third)
+
+
+def test_ends_of_another_precision_are_taken_in_that_of_the_network() -> None:
+    inputs = vectors(40, 3)
+    loss = deep_linear(inputs, inputs @ vectors(3, 1, seed=9))
+    a, b = loss.point(), (-loss.point()).float()
+    whole = interpolation(loss, a, b.double(), count=5).losses
+    assert interpolation(loss, a, b, count=5).losses == whole
+    back = interpolation(loss, b, a, count=5).losses
+    assert (back[0], back[-1]) == pytest.approx((whole[-1], whole[0]), rel=1e-12)
+    assert bezier_path(loss, b, a, steps=3).control.dtype == torch.float64
+    plane = interpolation(Formula(2, wells), LEFT, RIGHT.float(), count=5)
+    assert plane.losses == pytest.approx(
+        interpolation(Formula(2, wells), LEFT, RIGHT, count=5).losses
+    )
+    assert connect_points(loss, a, b, steps=2, count=3).ways["line"].losses[0] == whole[0]
+
+
+@pytest.mark.parametrize(
+    ("how", "rule"),
+    [
+        ({"batch_size": -3}, "batch_size must be a whole number of 1 or more, not -3"),
+        ({"batch_size": 0}, "batch_size must be a whole number of 1 or more, not 0"),
+        ({"rate": -1.0}, r"rate must be a number above 0, not -1\.0"),
+        ({"rate": "fast"}, "rate must be a number above 0, not 'fast'"),
+    ],
+    ids=["below 0", "none", "rate", "text"],
+)
+def test_a_curve_that_cannot_be_trained_is_refused(how: dict, rule: str) -> None:
+    inputs = vectors(40, 3)
+    loss = deep_linear(inputs, inputs @ vectors(3, 1, seed=9))
+    with pytest.raises(UsageError, match=rule):
+        bezier_path(loss, loss.point(), -loss.point(), steps=2, **how)
 
 
 def test_mistakes_are_one_sentence() -> None:

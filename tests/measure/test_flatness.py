@@ -158,6 +158,23 @@ def test_a_transformer_is_measured_and_connected_without_help() -> None:
     )
 
 
+def test_lines_below_none_are_refused() -> None:
+    with pytest.raises(UsageError, match="lines must be a whole number of 0 or more, not -1"):
+        flatness(Quadratic(torch.eye(3)), torch.ones(3), lines=-1)
+
+
+def test_a_network_of_zeros_moves_no_filter_and_says_its_rises() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    for p in model.parameters():
+        nn.init.zeros_(p)
+    data = vectors(40, 4), classes(40, 2)
+    found = flatness(Supervised(model, F.cross_entropy, data), test=data, draws=2, probes=2)
+    assert found.measures["filter_curvature"].value == 0
+    assert all(rise.value == 0 for rise in found.profiles["filter"].rises)
+    assert found.profiles["worst"].rises[-1].value > 0
+    assert "random direction 1" in [line.name for line in found.lines]
+
+
 def test_a_restart_trains_from_other_weights() -> None:
     task = small_task()
     one, again, other = (restart(task, seed) for seed in (1, 1, 2))

@@ -40,5 +40,7 @@ def test_epsilon_sharpness_of_a_diagonal_quadratic_is_at_a_corner() -> None:
 def test_mistakes_are_one_sentence() -> None:
     with pytest.raises(UsageError, match="rho must be a number above 0, not -1"):
         sam_sharpness(Quadratic(MATRIX), ORIGIN, rho=-1.0)
+    with pytest.raises(UsageError, match="epsilon must be a number above 0, not 'a'"):
+        epsilon_sharpness(Quadratic(MATRIX), ORIGIN, epsilon="a")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="points must have shape"):
         epsilon_sharpness(Quadratic(MATRIX), ORIGIN[:2])

@@ -171,7 +171,8 @@ def _end(text: str, found: Source, options: Options, tell: Any) -> "Tensor":
             return _of_run(path, task, None)
     if not path.exists():
         raise UsageError(
-            f"--between must name a file of weights, a run folder, step:N, seed:N or here, not {text}"
+            "--between must name a file of weights, a run folder, step:N, seed:N or here, but there "
+            f"is no file {text}"
         )
     from thalweg.diagnose.source import task_of
 

@@ -92,6 +92,8 @@ def connect_points(
     assert isinstance(plain_loss, Supervised)
     for name, point in zip(ends, (first, second), strict=True):
         objective.check_finite(point, name)
+    like = objective.point()
+    first, second = first.to(like), second.to(like)
     tell("the two points")
     comparison = compare(plain_loss, first, second, test=test)
     tell("the straight line")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -75,7 +76,8 @@ def interpolation(
     Entezari et al., ICLR 2022). About the highest of ``count`` places, four more are taken.
 
     Args:
-        first, second: shape ``(dim,)``, at t = 0 and t = 1.
+        first, second: shape ``(dim,)``, at t = 0 and t = 1; taken in the precision of the network, or
+            of the first.
         control: c of φ(t) = (1−t)² a + 2t(1−t) c + t² b.
         test: held-out examples in any form.
         count: places, 3 at least.
@@ -87,8 +89,9 @@ def interpolation(
     Raises:
         UsageError: points of other shapes, fewer places than 3.
     """
-    for point in (first, second, *([] if control is None else [control])):
-        objective.check_points(point)
+    if control is not None:
+        objective.check_points(control)
+    first, second = _alike(objective, first, second)
     if isinstance(count, bool) or not isinstance(count, int) or count < 3:
         raise UsageError(f"count must be a whole number of 3 or more, not {count!r}")
     way = _Way(objective, first, second, control)
@@ -217,11 +220,14 @@ def bezier_path(
     Returns:
         The control point, the loss met at each step, and the cost: ``batch_size / n`` a step.
     """
-    for point in (first, second):
-        objective.check_points(point)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"steps must be a whole number of 1 or more, not {steps!r}")
-    first, second = first.detach(), second.detach()
+    first, second = _alike(objective, first.detach(), second.detach())
+    for name, value in {"steps": steps, "batch_size": batch_size}.items():
+        if name == "batch_size" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+            raise UsageError(f"{name} must be a whole number of 1 or more, not {value!r}")
+    if rate is not None and not (isinstance(rate, Real) and 0 < float(rate) < math.inf):
+        raise UsageError(f"rate must be a number above 0, not {rate!r}")
     if rate is None:
         apart = float((second - first).double().norm()) / math.sqrt(len(first))
         rate = 0.1 * apart or 1e-3
@@ -248,6 +254,14 @@ def bezier_path(
         optimizer.step()
         schedule.step()
     return Bend(control.detach(), tuple(losses), cost)
+
+
+def _alike(objective: Objective, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Both ends as the network's own point is, or the second as the first."""
+    for point in (first, second):
+        objective.check_points(point)
+    like = objective.point() if isinstance(objective, Supervised) else first
+    return first.to(like), second.to(like)
 
 
 def _batch(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -123,6 +124,8 @@ def flatness(
     Raises:
         UsageError: an argument that breaks a rule; a point that must be given.
     """
+    if isinstance(lines, bool) or not isinstance(lines, Integral) or int(lines) < 0:
+        raise UsageError(f"lines must be a whole number of 0 or more, not {lines!r}")
     tell = progress or (lambda _: None)
     plain_loss = without_decay(objective)
     network = plain_loss if isinstance(plain_loss, Supervised) else None

@@ -1,6 +1,7 @@
 """Sharpness in one number: the highest rise in a box, and the rise of SAM's step."""
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -94,5 +95,6 @@ def sam_sharpness(objective: Objective, point: Tensor, *, rho: float = 0.05) -> 
 
 
 def _positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not 0 < value < math.inf:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 < float(value) < math.inf:
         raise UsageError(f"{name} must be a number above 0, not {value!r}")
