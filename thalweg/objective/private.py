@@ -56,9 +56,22 @@ def private_loader(loader: DataLoader[Any], seed: int | None = None) -> DataLoad
         for value in vars(holder).values() if hasattr(holder, "__dict__") else ():
             _own(value, seed, memo)
     try:
-        return copy.deepcopy(loader, memo)
+        twin = copy.deepcopy(loader, memo)
     except (RuntimeError, TypeError, AttributeError, NotImplementedError):
         return loader
+    if running is not None:
+        twin.generator = _of_new_workers(running, seed)
+    return twin
+
+
+def _of_new_workers(running: Any, seed: int | None) -> torch.Generator:
+    """What the seed of the twin's workers is drawn from.
+
+    Workers that persist are seeded once: the user's loader draws no seed for its next epoch, so that
+    the twin, whose workers are new, must draw one from nothing that the order of the data comes from.
+    """
+    base = getattr(running, "_base_seed", 0) if seed is None else seed
+    return torch.Generator().manual_seed(int(base))
 
 
 def private_dataset(
