@@ -156,6 +156,91 @@ def test_a_fork_takes_the_steps_that_the_users_loop_takes_next(
     assert same(ahead, states(fork.model, fork.optimizer, fork.parts))
 
 
+@pytest.mark.parametrize(
+    ("workers", "generator", "before"), [(1, False, 2), (1, False, 7), (2, True, 7), (1, True, 5)]
+)
+def test_a_fork_has_the_order_of_persistent_workers(
+    workers: int, generator: bool, before: int
+) -> None:
+    """A seed is drawn when they begin, and none for the epochs after."""
+    loop = Loop(["dropout"])
+    own = torch.Generator().manual_seed(9) if generator else None
+    data = TensorDataset(X, Y)
+    loop.epochs = Epochs(
+        DataLoader(
+            data, 5, shuffle=True, num_workers=workers, persistent_workers=True, generator=own
+        )
+    )
+    loop.run(before)
+    fork = Training.of(loop.task())
+    assert fork.advance(13)
+    loop.run(13)
+    for loader in (loop.epochs.loader, fork._feed._loader):
+        loader._iterator._shutdown_workers()  # pyright: ignore[reportAttributeAccessIssue]
+    assert fork.losses == loop.losses[before:]
+
+
+class Count:
+    """Of the batches so far."""
+
+    batches = 0
+
+
+def every_third(
+    model: nn.Module,
+    batch: Any,
+    optimizer: torch.optim.Optimizer,
+    count: Count,
+    head: nn.Module | None = None,
+) -> Tensor:
+    """Gradients add up over three batches."""
+    x, y = batch
+    loss = F.cross_entropy(model(x), y)
+    penalty = 0 if head is None else head(x).square().mean()
+    (loss + penalty).backward()
+    count.batches += 1
+    if count.batches % 3 == 0:
+        optimizer.step()
+        optimizer.zero_grad()
+        if head is not None:
+            head_step(head)
+    return loss.detach()
+
+
+def head_step(head: nn.Module) -> None:
+    with torch.no_grad():
+        for p in head.parameters():
+            assert p.grad is not None
+            p -= 0.1 * p.grad
+            p.grad = None
+
+
+@pytest.mark.parametrize("lent", [False, True], ids=["copied", "lent"])
+@pytest.mark.parametrize("before", [3, 4, 5])
+def test_a_fork_within_an_accumulation_has_the_gradients_so_far(before: int, lent: bool) -> None:
+    torch.manual_seed(3)
+    model, head = nn.Linear(5, 3), nn.Linear(5, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.2)
+    parts = {"count": Count(), "head": head}
+
+    def run(steps: int) -> list[float]:
+        return [every_third(model, (X, Y), optimizer, **parts).item() for _ in range(steps)]
+
+    run(before)
+    task = Task(
+        model=model, loss=F.cross_entropy, train=(X, Y), optimizer=optimizer, step=every_third,
+        parts=parts,
+    )  # fmt: skip
+    held = [p for one in (model, head) for p in one.parameters()]
+    grads = copy.deepcopy([p.grad for p in held])
+    fork = Training.of(task, lent=lent)
+    fork.advance(7)
+    assert same(grads, [p.grad for p in held])
+    assert fork.losses == run(7)
+    part = fork.parts["head"]
+    assert same(head.state_dict(), part.state_dict())
+
+
 def test_without_the_place_in_the_epoch_the_fork_begins_another() -> None:
     """The test above can fail."""
     loop = Loop(["dropout"])

@@ -14,6 +14,7 @@ from thalweg.errors import DataError
 from thalweg.estimate import LOSS_COST, Curve, Estimate, Evidence
 from thalweg.objective.examples import Examples
 from thalweg.objective.supervised import Supervised
+from thalweg.run.copies import hooks_left_out
 from thalweg.run.sampled import sample_note, sampled, step_size
 from thalweg.run.training import Training
 from thalweg.run.view import OptimizerView
@@ -113,6 +114,7 @@ class Examination:
                 "the loss reads your model's own objects, so it was evaluated on them; they are as "
                 "before"
             )
+        examination.notes.extend(hooks_left_out(task, lent=objective.placed.restore))
         if not view.known:
             examination.notes.append(
                 f"{type(task.optimizer).__name__} is not known here: the stability of its steps is "

@@ -26,6 +26,7 @@ from thalweg.errors import UsageError
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.steps import largest_drop
 from thalweg.objective.random_state import RandomState
+from thalweg.run.copies import hooks_left_out
 from thalweg.task import Task
 
 __all__ = ["Arm", "Race", "race"]
@@ -110,6 +111,7 @@ def race(
     course = _Course(examination, entered, length, seeds, judged_by, folder, progress, map)
     ended = course.run()
     arms = arms_of(ended, judged_by)
+    left_out = hooks_left_out(found, lent=examination.objective.placed.restore)
     best = next((arm for arm in arms if arm.outcome == "helps"), None)
     base = ended[UNCHANGED].levels(judged_by)
     result = Race(
@@ -120,7 +122,7 @@ def race(
         before + course.cost,
         judged_by,
         found.name,
-        claim(arms, seeds, length),
+        " ".join(filter(None, (claim(arms, seeds, length), *left_out))),
     )
     if apply is None or best is None:
         return result

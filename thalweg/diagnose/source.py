@@ -1,6 +1,5 @@
 """What a diagnosis or a race starts from: a Task, a factory, a run folder, a checkpoint."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,17 +10,15 @@ import torch
 
 from thalweg.diagnose.history import history_estimates
 from thalweg.diagnose.live import latest_signal, what_is_seen
-from thalweg.errors import FolderError, ModelError, UsageError
+from thalweg.errors import FolderError, UsageError
 from thalweg.estimate import Evidence
 from thalweg.objective.examples import Examples
-from thalweg.objective.placed import copied
 from thalweg.objective.supervised import Supervised
 from thalweg.record.checkpoint import REST
 from thalweg.record.events import read_events
 from thalweg.record.folder import RunFolder, read_weights
 from thalweg.record.weights import read_plain
-from thalweg.run.fork import copied_optimizer
-from thalweg.run.own_step import copied_parts
+from thalweg.run.copies import Copies
 from thalweg.task import Task
 from thalweg.trajectory import Trajectory
 
@@ -146,15 +143,15 @@ def _copied(task: Task) -> Task:
             "the loss reads the model's own objects, so that other weights cannot be put into a "
             "copy: load them into the model, and give the task alone"
         )
-    memo: dict[int, Any] = {}
-    try:
-        model = copied(task.model, memo)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise ModelError(f"model must allow copy.deepcopy, but it fails: {error}") from error
-    optimizer = copied_optimizer(task.optimizer, memo)
-    schedule = copy.deepcopy(task.schedule, memo)
-    parts = copied_parts(task.parts, memo)
-    return replace(task, model=model, optimizer=optimizer, schedule=schedule, parts=parts)
+    own = Copies.of(task, apart=True)
+    if own.hooks.left_out:
+        raise UsageError(
+            "model must have hooks on its parameters that can be copied, but what one holds cannot "
+            f"({own.hooks.left_out[0]}): load the weights into the model, and give the task alone"
+        )
+    return replace(
+        task, model=own.model, optimizer=own.optimizer, schedule=own.schedule, parts=own.parts
+    )
 
 
 def _reads_the_model(task: Task) -> bool:

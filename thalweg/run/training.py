@@ -1,6 +1,5 @@
 """A user's training as a state that can be forked and continued without touching the user's own."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,28 +7,26 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from thalweg.errors import ModelError
 from thalweg.objective.examples import Examples, batch_length
-from thalweg.objective.placed import copied
 from thalweg.objective.random_state import RandomState, random_state
 from thalweg.objective.reduction import Reduction
 from thalweg.objective.supervised import Supervised
 from thalweg.run.answers import State, ensemble_value, evaluating, flat, loss_of_states
+from thalweg.run.copies import Copies
 from thalweg.run.feed import Feed, on_device
 from thalweg.run.fork import (
     Loan,
     asks_for_closure,
     backward_past,
     is_over,
-    lending_optimizer,
     optimizer_over,
     population,
     strangers,
 )
-from thalweg.run.own_step import before_each_update, copied_parts, unharmed
+from thalweg.run.own_step import before_each_update, unharmed
 from thalweg.task import Task
 
 __all__ = ["Training"]
@@ -64,18 +61,16 @@ class Training:
     def __init__(
         self,
         task: Task,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: Any,
-        parts: dict[str, Any],
+        copies: Copies,
         state: RandomState,
         *,
-        lent: bool,
         seed: int | None = None,
     ) -> None:
+        lent = copies.lent
+        model, optimizer = copies.model, copies.optimizer
         self.task = task
-        self.model, self.optimizer, self.schedule = model, optimizer, schedule
-        self.parts = parts
+        self.model, self.optimizer, self.schedule = model, optimizer, copies.schedule
+        self.parts = copies.parts
         self.batch_size = task.batch_size
         self.before_step: list[Callable[[Training], None]] = []
         self.after_step: list[Callable[[Training], None]] = []
@@ -97,7 +92,7 @@ class Training:
         if lent:
             lent_parameters += list(model.parameters())
         self._lent = lent_parameters, list(model.modules()) if lent else []
-        self._loan = Loan.of(*self._lent)
+        self._loan, self._hooks = Loan.of(*self._lent), copies.hooks
         self._others: list[Tensor] | None = None
         self._reduction: Reduction | None = None
         self._feed = Feed(task, seed)
@@ -113,20 +108,7 @@ class Training:
                 :meth:`advance`: for a loss that reads the user's objects.
         """
         state = RandomState.now() if seed is None else RandomState.of_seed(seed)
-        model, memo = task.model, {}
-        if lent:
-            memo = {id(one): one for one in (*model.parameters(), *model.modules())}
-        else:
-            try:
-                model = copied(task.model, memo)
-            except (RuntimeError, TypeError, AttributeError) as error:
-                raise ModelError(
-                    f"model must allow copy.deepcopy, but it fails: {error}"
-                ) from error
-        optimizer = lending_optimizer(task.optimizer, memo)
-        schedule = copy.deepcopy(task.schedule, memo)
-        parts = copied_parts(task.parts, memo)
-        return cls(task, model, optimizer, schedule, parts, state, lent=lent, seed=seed)
+        return cls(task, Copies.of(task, lent=lent), state, seed=seed)
 
     def twin(self) -> "Training":
         """Another fork of the same task and seed, at this one's weights and with its optimizer."""
@@ -311,7 +293,8 @@ class Training:
         self._loan.put(share=False)
         self._is_home = True
         try:
-            yield
+            with self._hooks.at_work():
+                yield
         finally:
             self._is_home = False
             self._state = RandomState.now()
