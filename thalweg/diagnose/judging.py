@@ -110,6 +110,9 @@ def _arm(ended: Ended, base: list[float], judged_by: str) -> Arm:
         interval = spread = (math.nan, math.nan)
         needed = None
         outcome = f"dropped at {number(ended.evaluations[-1], 3)}" if finite else "diverged"
+    raised = next((run.raised for run in ended.runs if run.raised), "")
+    if outcome == "diverged" and raised:
+        outcome = f"diverged: {raised}"
     return Arm(
         ended.name,
         "" if ended.cure is None else ended.cure.code,
@@ -160,7 +163,7 @@ def _needed(mean: float, error: float, count: int) -> int | None:
 
 def _rank(arm: Arm, ended: Ended, judged_by: str) -> tuple[int, float, float]:
     """By gain; where the unchanged run diverged there is none, and the lowest end is best."""
-    if arm.outcome == "diverged":
+    if arm.outcome.startswith("diverged"):
         return 3, 0.0, 0.0
     end = math.fsum(ended.levels(judged_by))
     if ended.dropped:

@@ -70,7 +70,9 @@ class RaceFolder:
                 tuple(math.nan if v is None else float(v) for v in kept[key])
                 for key in ("losses", "test_losses")
             )
-            ran = Ran(losses, tests, float(kept["cost"]), bool(kept["moved"]))
+            ran = Ran(
+                losses, tests, float(kept["cost"]), bool(kept["moved"]), str(kept.get("raised", ""))
+            )
             self._finished[kept["key"], kept["drew"]] = ran
         except (ValueError, KeyError, TypeError):
             return  # the line that a kill tore

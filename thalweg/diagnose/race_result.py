@@ -31,8 +31,9 @@ class Arm:
         gain: how much lower than the unchanged run of the same seed it ended: mean over the seeds
             and its standard error; positive is better.
         spread: smallest and largest gain over the seeds.
-        outcome: ``helps``, ``no difference``, ``harms``, ``diverged``, or ``dropped at`` as many
-            gradient evaluations: then nothing is said of its gain, which is NaN.
+        outcome: ``helps``, ``no difference``, ``harms``, ``diverged`` (and after a colon what the
+            model, the loss or the step raised, if that ended it), or ``dropped at`` as many gradient
+            evaluations: then nothing is said of its gain, which is NaN.
         interval: 95% interval of the gain, Student's t over the seeds; infinite for one seed.
         seeds_needed: where the outcome is ``no difference``: about how many seeds would tell a gain
             of this size and scatter from none; None where no number up to 200 would.

@@ -13,12 +13,19 @@ from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.race_result import UNCHANGED
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.estimate import LOSS_COST
+from thalweg.objective.failures import first_line, was_evaluated
 from thalweg.objective.random_state import RandomState
 from thalweg.run.fork import asks_for_closure
 from thalweg.run.training import Training
 from thalweg.task import Task
 
 __all__ = ["Leg", "Ran", "begun", "forked", "gone_on", "look", "run_leg"]
+
+_MISFITS = (ArithmeticError, RuntimeError, ValueError)
+"""What a cure that does not fit raises; any other error is told as it is."""
+
+_LACKS = (MemoryError, OSError, torch.OutOfMemoryError)
+"""What ends a race wherever the weights are."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,15 @@ class Ran:
 
     ``losses`` and ``test_losses`` hold a number at each mark, NaN from where the run had diverged;
     ``cost`` counts steps and looks, in gradient evaluations over the training data; ``moved`` tells
-    whether the run drew from the random states of NumPy or Python.
+    whether the run drew from the random states of NumPy or Python; ``raised`` is what the model, the
+    loss or the step said where the run ended by it, as it diverged.
     """
 
     losses: tuple[float, ...]
     test_losses: tuple[float, ...]
     cost: float
     moved: bool = False
+    raised: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +89,12 @@ class Leg:
 def run_leg(leg: Leg) -> Ran:
     """Make the run; the user's objects and the global random states are as before afterwards."""
     e = leg.examination or Examination.of(leg.task, budget=math.inf)
-    return gone_on(leg, begun(leg, e), e)
+    training = forked(leg, e)
+    try:
+        _change(leg, training, e)
+    except Exception as error:
+        return _ended(leg, training, e, error, training.random_state, [], [], 0.0)
+    return gone_on(leg, training, e)
 
 
 def begun(leg: Leg, e: Examination) -> Training:
@@ -88,7 +102,7 @@ def begun(leg: Leg, e: Examination) -> Training:
     training = forked(leg, e)
     try:
         _change(leg, training, e)
-    except (ArithmeticError, RuntimeError, ValueError) as error:
+    except _MISFITS as error:
         raise _unfit(leg, error) from error
     return training
 
@@ -96,25 +110,40 @@ def begun(leg: Leg, e: Examination) -> Training:
 def gone_on(leg: Leg, training: Training, e: Examination) -> Ran:
     """Steps and looks to the leg's end."""
     before = training.random_state
-    losses, tests = [leg.start[0]], [] if leg.start[1] is None else [leg.start[1]]
+    losses: list[float] = []
+    tests: list[float] = []
     looks = 0.0
     try:
         for goal in leg.evaluations[1:]:
-            if math.isfinite(losses[-1]) and _advance(training, goal, e):
+            if math.isfinite([leg.start[0], *losses][-1]) and _advance(training, goal, e):
                 loss, test, cost = look(training, e)
                 looks += cost
             else:
                 loss, test = math.nan, None if e.test is None else math.nan
             losses.append(loss)
             tests += [] if test is None else [test]
-    except (ArithmeticError, RuntimeError, ValueError) as error:
-        if isinstance(error, ThalwegError) or _is_finite(training):
-            raise _unfit(leg, error) from error
-        missing = len(leg.evaluations) - len(losses)  # a model that raises at weights not finite
-        losses += [math.nan] * missing
-        tests += [] if e.test is None else [math.nan] * missing
-    moved = training.random_state.drew_elsewhere(before)
-    return Ran(tuple(losses), tuple(tests), training.cost + looks, moved)
+    except Exception as error:
+        return _ended(leg, training, e, error, before, losses, tests, looks)
+    return _ran(leg, training, before, losses, tests, looks)
+
+
+def _ran(
+    leg: Leg,
+    training: Training,
+    before: RandomState,
+    losses: list[float],
+    tests: list[float],
+    looks: float,
+    raised: str = "",
+) -> Ran:
+    start, held_out = leg.start
+    return Ran(
+        (start, *losses),
+        () if held_out is None else (held_out, *tests),
+        training.cost + looks,
+        training.random_state.drew_elsewhere(before),
+        raised,
+    )
 
 
 def forked(leg: Leg, e: Examination) -> Training:
@@ -167,15 +196,53 @@ def _advance(training: Training, goal: float, e: Examination) -> bool:
     return True
 
 
-def _is_finite(training: Training) -> bool:
-    return bool(torch.isfinite(training.point()).all())
+def _ended(
+    leg: Leg,
+    training: Training,
+    e: Examination,
+    error: Exception,
+    before: RandomState,
+    losses: list[float],
+    tests: list[float],
+    looks: float,
+) -> Ran:
+    """The run up to an error that tells where it has come to; raises any other."""
+    if not _has_diverged(leg, training, e, error):
+        raise _unfit(leg, error) from error
+    missing = [math.nan] * (len(leg.evaluations) - 1 - len(losses))
+    held_out = [math.nan] * (len(leg.evaluations) - 1 - len(tests))
+    raised = first_line(error.__cause__ or error)
+    return _ran(leg, training, before, losses + missing, tests + held_out, looks, raised)
+
+
+def _has_diverged(leg: Leg, training: Training, e: Examination, error: Exception) -> bool:
+    """Whether an error comes of where the weights are, rather than of a cure that does not fit.
+
+    A model that raises does so at weights that are not finite, or where a cure has led: there have
+    been steps, or its set-up has moved the weights or evaluated the loss elsewhere. What fails in the
+    first step, or breaks a rule of the library's, would fail anywhere. Nothing is forgiven the user's
+    own run at finite weights.
+    """
+    told = was_evaluated(error)
+    if isinstance(error.__cause__ if told else error, _LACKS):
+        return False
+    if isinstance(error, ThalwegError) and not told:
+        return False
+    point = training.point()
+    if not torch.isfinite(point).all():
+        return True
+    if leg.cure is None:
+        return False
+    led = bool(training.losses) or training.steps_of_twins > 0 or told
+    return led or not torch.equal(point, forked(leg, e).point())
 
 
 def _unfit(leg: Leg, error: Exception) -> Exception:
-    if leg.cure is None or isinstance(error, UsageError):
+    if leg.cure is None or isinstance(error, (ThalwegError, *_LACKS)):
         return error
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UsageError(f"cures must fit the training, but {leg.name} does not: {reason}")
+    if not isinstance(error, _MISFITS):
+        return error
+    return UsageError(f"cures must fit the training, but {leg.name} does not: {first_line(error)}")
 
 
 def _or_nan(value: float) -> float:

@@ -11,7 +11,9 @@ from thalweg.errors import DataError, ModelError
 from thalweg.objective.examples import batch_length
 from thalweg.objective.graph import nodes
 
-__all__ = ["explained", "refuse_hidden_weights", "shape_of"]
+__all__ = ["explained", "first_line", "refuse_hidden_weights", "shape_of", "was_evaluated"]
+
+RAISED = "the loss cannot be evaluated"
 
 
 def explained(
@@ -27,14 +29,25 @@ def explained(
     """
     leaves = tree_flatten(batch[0] if pairs else batch)[0]
     inputs = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     if inputs is not None and inputs.dtype != dtype and _about_types(reason):
         return DataError(
             f"inputs must be {_name(dtype)} like the model's weights, but are "
             f"{_name(inputs.dtype)}: convert them with .to({dtype})"
         )
     shape = f" (input of shape {tuple(inputs.shape)})" if inputs is not None else ""
-    return ModelError(f"the loss cannot be evaluated on a batch of train{shape}: {reason}")
+    return ModelError(f"{RAISED} on a batch of train{shape}: {reason}")
+
+
+def was_evaluated(error: BaseException) -> bool:
+    """Whether an error of the library's is :func:`explained`: the model or the loss raised it."""
+    told = isinstance(error, ModelError) and str(error).startswith(RAISED)
+    return told and error.__cause__ is not None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def refuse_hidden_weights(loss: Tensor, slopes: Sequence[Tensor | None]) -> None:

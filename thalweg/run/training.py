@@ -53,6 +53,7 @@ class Training:
         epoch_from: steps taken before the present epoch.
         batch, loss: of the present step.
         gradients_a_step: gradient evaluations of a batch that a step takes, 1 unless a cure says so.
+        steps_of_twins: taken by :meth:`twin` forks.
         answers: gives the states whose predictions, averaged, are what the training has come to; None
             for the weights that are trained. Ask :meth:`answering`, which first ends an epoch that is
             over.
@@ -81,7 +82,7 @@ class Training:
         self.examples_seen = 0
         self.batch: Any = None
         self.loss = torch.tensor(math.nan)
-        self.gradients_a_step = 1.0
+        self.gradients_a_step, self.steps_of_twins = 1.0, 0
         self.answers: Callable[[], list[State]] | None = None
         self.population = population(task)
         self._state, self._seed = state, seed
@@ -117,6 +118,11 @@ class Training:
         other.optimizer = optimizer_over(other.model, self.optimizer, self.model)
         other.batch_size = self.batch_size
         other.place(self.point())
+
+        def counted(_: Training) -> None:
+            self.steps_of_twins += 1
+
+        other.after_step.append(counted)
         return other
 
     @property

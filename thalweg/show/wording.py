@@ -47,7 +47,8 @@ def cause_tone(cause: Cause) -> str:
 
 def outcome_tone(outcome: str) -> str:
     """The tone of an arm's outcome in a race."""
-    return {"helps": "good", "harms": "watch", "diverged": "bad"}.get(outcome, "calm")
+    word = outcome.partition(":")[0]
+    return {"helps": "good", "harms": "watch", "diverged": "bad"}.get(word, "calm")
 
 
 def confidence_text(confidence: float, cause: Cause | None = None) -> str:
