@@ -26,14 +26,16 @@ Written by `docs/make_cures.py` from the catalogue; the same is told by
 ```console
 $ thalweg cures
 $ thalweg cures "learning_rate x0.3" staged --loop
+$ thalweg cures "cosine over 500 + clip 1" --loop
 $ thalweg cures scale_inputs batch_by_noise --task training.py:task
 ```
 
 A name holds its number: `learning_rate x0.3`, `cosine over 500`, `adam 0.001`; without one it has
-that of the table. Each can be raced (`tw.race(task, ["ema", "staged over 50"])`), and pasted:
-`thalweg cures NAME` prints its lines and the places of a loop where they go, `--loop` the whole loop.
-The lines use `model`, `loss`, `optimizer`, `loader`, and where they must the data `x, y` as `dataset`
-in batches of `batch_size`, or `held_out` data. A ✓ says that the cure applies to a `tw.Plan` too:
+that of the table. Two at once have ` + ` between them. Each can be raced
+(`tw.race(task, ["ema", "staged over 50"])`), and pasted: `thalweg cures NAME` prints its lines and the
+places of a loop where they go, `--loop` the whole loop. The lines use `model`, `loss`, `optimizer`,
+`loader`, and where they must the data `x, y` as `dataset` in batches of `batch_size`, or `held_out`
+data. A ✓ says that the cure applies to a `tw.Plan` too:
 
 ```python
 import thalweg as tw

@@ -413,11 +413,35 @@ def test_any_momentum_leads_back_to_the_cure(beta: float) -> None:
         "restart 3",
         "scale_inputs x2",
         "clip 1 2",
-        "Adam",
+        "clip 1-2",
+        "clip x",
     ],
 )
 def test_what_names_no_cure_is_none(name: str) -> None:
     assert cure_named(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("ema 1", "decay must be a number between 0 and 1, not 1.0"),
+        ("adam -1", "rate must be a number above 0, not -1.0"),
+        ("learning_rate x0", "factor must be a number above 0, not 0.0"),
+        ("cosine over 0", "steps must be a number above 0, not 0"),
+        ("cosine over 1e999", "steps must be a number above 0, not inf"),
+        ("fast_ensemble over 1", "steps must be a whole number of 2 or more, not 1"),
+        *((name, None) for name in ("ema 0.5", "levitate 1", "adam much", "restart 3", "")),
+    ],
+)
+def test_a_number_in_a_name_that_is_out_of_range_is_told_by_its_rule(
+    name: str, rule: str | None
+) -> None:
+    assert cures.out_of_range(name) == rule
+    assert rule is None or cure_named(name) is None
+
+
+def test_capitals_name_the_same_cure() -> None:
+    assert cure_named("Adam 0.01") == cure_named(" ADAM 1E-2") == cures.adam(0.01)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def cures(
     """List the cures that a race can try, and the advice that only a person can follow.
 
     With names, each is told in full: when it helps, what it costs, the paper, and the lines to
-    paste. A name may hold its number, in quotes: thalweg cures "learning_rate x0.3".
+    paste. A name may hold its number, in quotes: thalweg cures "learning_rate x0.3". So are two at
+    once: thalweg cures "clip 1 + ema 0.99".
 
     Parameters
     ----------
@@ -74,15 +75,17 @@ def cures(
 def _selected(chosen: Sequence[str]) -> "list[Cure]":
     from difflib import get_close_matches
 
-    from thalweg.diagnose.cures import CATALOGUE, cure_named, full_name
+    from thalweg.diagnose.combination import named, why_not
+    from thalweg.diagnose.cures import CATALOGUE, full_name
 
     found = []
     for name in chosen or map(full_name, CATALOGUE):
-        cure = cure_named(name) or cure_named(full_name(name) if name in CATALOGUE else "")
+        kind = name.strip().lower()
+        cure = named(name) or named(full_name(kind) if kind in CATALOGUE else "")
         if cure is None:
-            near = get_close_matches(name.lower().partition(" ")[0], CATALOGUE, n=1)
+            near = get_close_matches(kind.partition(" ")[0], CATALOGUE, n=1)
             hint = f"did you mean {full_name(near[0])}?" if near else "thalweg cures names them"
-            raise ReferenceError(f"there is no cure {name}: {hint}")
+            raise ReferenceError(f"there is no cure {name}: {why_not(name) or hint}")
         found.append(cure)
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from thalweg.diagnose.applied import applied, check_free
-from thalweg.diagnose.combination import best_combination, named, why_not
+from thalweg.diagnose.combination import best_combination, named, parts, why_not
 from thalweg.diagnose.cures import CATALOGUE, Cure, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.fingerprint import of_training
@@ -151,16 +151,11 @@ def _raceable(cures: Sequence[Cure | str]) -> list[Cure]:
     for each in cures:
         cure = named(each) if isinstance(each, str) else each
         if not isinstance(cure, Cure):
-            word = each.lower().split()[:1] if isinstance(each, str) else []
-            near = get_close_matches("".join(word), CATALOGUE, n=1)
+            text = each if isinstance(each, str) else ""
+            near = get_close_matches("".join(text.lower().split()[:1]), CATALOGUE, n=1)
             hint = f"did you mean {full_name(near[0])!r}?" if near else None
-            joined = why_not(each) if isinstance(each, str) else None
-            if joined is not None:
-                raise UsageError(f"cures must be single ones or pairs, not {each!r}: {joined}")
-            raise UsageError(
-                f"cures must name known cures, not {each!r}: "
-                f"{hint or 'there are ' + ', '.join(in_turn(full_name, CATALOGUE))}"
-            )
+            why = why_not(text) or hint or f"there are {', '.join(in_turn(full_name, CATALOGUE))}"
+            raise UsageError(f"cures must be known ones or pairs of them, not {each!r}: {why}")
         if cure.change is not None:
             chosen[cure.name] = cure
     if not chosen and cures:
@@ -238,7 +233,8 @@ class _Course:
             if each.cure and math.fsum(each.levels(self.judged_by)) < start * self.seeds
         ]
         both = best_combination(lower)
-        return [] if both is None or both.name in {c.name for c in self.entered} else [both]
+        known = {parts(cure.name) for cure in self.entered}
+        return [] if both is None or parts(both.name) in known else [both]
 
     def _stage(
         self, arms: Sequence[Cure | None], seeds: range, marks: int, *, dropped: bool = False

@@ -46,6 +46,7 @@ from thalweg.diagnose.cures.schedules import (
     warmup,
 )
 from thalweg.diagnose.cures.stopping import decay_then_stop, early_stopping
+from thalweg.errors import UsageError
 
 _MADE = (
     *(learning_rate, range_test, warmup),
@@ -62,7 +63,8 @@ _MADE = (
 CATALOGUE: dict[str, Callable[..., Cure]] = {make.__name__: make for make in _MADE}
 """Every kind of cure by the first word of its name."""
 
-__all__ = ["CATALOGUE", "Change", "Cure", "Ground", "cure_named", "full_name", "in_loop"]
+__all__ = ["CATALOGUE", "Change", "Cure", "Ground"]
+__all__ += ["cure_named", "full_name", "in_loop", "out_of_range"]
 __all__ += [make.__name__ for make in _MADE]
 
 
@@ -73,16 +75,36 @@ def full_name(kind: str) -> str:
 
 def cure_named(name: str) -> Cure | None:
     """The cure of that name, such as ``learning_rate x0.1`` or ``perturb``; None if there is none."""
-    kind, _, rest = name.strip().partition(" ")
+    try:
+        return _made(name)
+    except UsageError:
+        return None
+
+
+def out_of_range(name: str) -> str | None:
+    """The rule that the number in the name of a cure breaks; None where there is no such number."""
+    try:
+        _made(name)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _made(name: str) -> Cure | None:
+    kind, _, rest = name.strip().lower().partition(" ")
     if kind not in CATALOGUE:
         return None
     make = CATALOGUE[kind]
-    number = re.fullmatch(r"(?:x|over )?([0-9.eE+-]+)", rest.strip())
+    takes = list(inspect.signature(make).parameters.values())
+    number = re.fullmatch(r"(?:x|over )?([0-9.e+-]+)", rest.strip())
+    if not number:
+        needs = any(each.default is inspect.Parameter.empty for each in takes)
+        return None if rest or needs else make()
     try:
-        if number:
-            (wanted,) = inspect.signature(make).parameters.values()
-            value = float(number[1])
-            return make(int(value) if wanted.annotation is int else value)
-        return None if rest else make()
-    except (TypeError, ValueError):
+        value = float(number[1])
+    except ValueError:
         return None
+    if len(takes) != 1:
+        return None
+    is_whole = takes[0].annotation is int and value.is_integer()
+    return make(int(value) if is_whole else value)

@@ -4,7 +4,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from thalweg.diagnose.cures.cure import AFTER, END, EPOCH, Cure, Ground, strength, whole
+from thalweg.diagnose.cures.cure import Cure, Ground, strength, whole
+from thalweg.diagnose.cures.places import AFTER, END, EPOCH
 from thalweg.diagnose.cures.schedules import BEGIN, ENDS, begin
 from thalweg.estimate import LOSS_COST
 from thalweg.objective.examples import Examples
@@ -59,6 +60,7 @@ def swa() -> Cure:
         "Izmailov, Podoprikhin, Garipov, Vetrov and Wilson, Averaging weights leads to wider optima, "
         "2018",
         "average",
+        decides=("answer",),
     )
 
 
@@ -87,6 +89,7 @@ def ema(decay: float = 0.99) -> Cure:
         "One copy of the weights, and an addition to it a step.",
         "Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992",
         "average",
+        decides=("answer",),
     )
 
 
@@ -137,6 +140,7 @@ def _ensemble(
         f"{MEMBERS} copies of the weights; {MEMBERS} forward passes for each prediction.",
         source,
         "average",
+        decides=("schedule", "answer"),
     )
 
 

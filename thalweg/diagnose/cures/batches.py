@@ -58,7 +58,8 @@ def batch_size(factor: float = 8) -> Cure:
     return Cure(
         f"batch_size x{factor:g}",
         why,
-        f"loader = DataLoader(dataset, batch_size=int({factor:g} * batch_size), shuffle=True)",
+        f"batch_size = max(1, int({factor:g} * batch_size))\n"
+        "loader = DataLoader(dataset, batch_size=batch_size, shuffle=True)",
         change,
         costs,
         "Smith, Kindermans, Ying and Le, Don't decay the learning rate, increase the batch size, 2018",
@@ -143,7 +144,8 @@ def batch_by_noise() -> Cure:
         "signal = float(tw.measure.gradient_noise(objective, objective.point(), size).signal)\n"
         "best = min(max(size / signal, 1), len(x)) if signal > 0 else len(x)\n"
         "best = 2 ** round(math.log2(best)) if best < len(x) else best\n"
-        "loader = DataLoader(dataset, batch_size=min(best, len(x)), shuffle=True)",
+        "batch_size = min(best, len(x))\n"
+        "loader = DataLoader(dataset, batch_size=batch_size, shuffle=True)",
         change,
         "17 gradient evaluations at most to measure; each step as its size.",
         "McCandlish, Kaplan, Amodei and others, An empirical model of large-batch training, 2018",
@@ -200,10 +202,12 @@ def down_weight_erratic(share: float = 0.1) -> Cure:
         f"down_weight_erratic {share:g}",
         "As drop_erratic, but the examples go on to be seen now and then: where some may be right.",
         "found = tw.measure.per_example(tw.Supervised(model, loss, (x, y)))\n"
+        "rows = found.erratic_rows().tolist()\n"
         "weights = torch.ones(len(x), dtype=torch.float64)\n"
-        f"weights[found.erratic_rows().tolist()] = {share:g}\n"
-        "sampler = torch.utils.data.WeightedRandomSampler(weights, len(x))\n"
-        "loader = DataLoader(dataset, batch_size=batch_size, sampler=sampler)",
+        f"weights[rows] = {share:g}\n"
+        "if rows:\n"
+        "    sampler = torch.utils.data.WeightedRandomSampler(weights, len(x))\n"
+        "    loader = DataLoader(dataset, batch_size=batch_size, sampler=sampler)",
         change,
         "2 gradient evaluations on up to 1000 examples; batches are drawn with replacement.",
         "Ren, Zeng, Yang and Urtasun, Learning to reweight examples for robust deep learning, 2018",

@@ -13,16 +13,9 @@ from thalweg.run.plan import Plan
 from thalweg.run.training import Training
 from thalweg.task import Task
 
-__all__ = ["AFTER", "BETWEEN", "END", "EPOCH", "Change", "Cure", "Ground", "strength", "whole"]
+__all__ = ["Change", "Cure", "Ground", "strength", "whole"]
 
 Change = Callable[[Training, "Ground"], None]
-
-BETWEEN = "# between loss.backward() and optimizer.step():\n"
-AFTER = "# after each optimizer.step():\n"
-EPOCH = "# after each epoch:\n"
-END = "# at the end:\n"
-"""The places of a loop where a cure's lines go, as its code names them; lines before the first of
-them go before the loop. ``after each optimizer.step() of the next 100`` ends after so many."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +44,16 @@ class Cure:
         summary: what it does and when it helps, in one sentence.
         code: the lines that a user pastes into a loop with ``model``, ``optimizer``, ``loader``,
             ``loss``, the training data ``x, y`` as ``dataset`` in batches of ``batch_size``, each
-            of them ``inputs, targets``, and ``held_out`` data; see :func:`in_loop`.
+            of them ``inputs, targets``, and ``held_out`` data; comments say where in the loop they
+            go (:mod:`thalweg.diagnose.cures.places`); see :func:`in_loop`.
         change: does it to a forked Training, in place; None where only a person can.
         costs: gradient evaluations, memory, or what else it takes.
         source: the paper.
         family: of two cures of one family the second undoes the first.
         plan: does it to a Plan, a schedule over all of its steps; None where a Plan has no word for it.
         evidence: what a task's own data say for it, in one sentence.
+        decides: ``schedule``, ``answer`` or ``gradient``, where it sets them whatever they were: of
+            two cures that decide the same the second undoes the first as well.
     """
 
     name: str
@@ -69,6 +65,7 @@ class Cure:
     family: str = ""
     plan: Callable[[Plan], Plan] | None = field(default=None, compare=False, repr=False)
     evidence: Callable[[Task], str] | None = field(default=None, compare=False, repr=False)
+    decides: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import torch
 
-from thalweg.diagnose.cures.cure import BETWEEN, Cure, Ground, strength
+from thalweg.diagnose.cures.cure import Cure, Ground, strength
+from thalweg.diagnose.cures.places import BETWEEN
 from thalweg.run.training import Training
 
 __all__ = [
@@ -202,4 +203,5 @@ def sharpness_aware(radius: float = 0.05) -> Cure:
         "Two gradient evaluations a step in place of one.",
         "Foret, Kleiner, Mobahi and Neyshabur, Sharpness-aware minimization, 2021",
         "sharpness_aware",
+        decides=("gradient",),
     )

@@ -4,21 +4,16 @@ import re
 from textwrap import indent
 
 from thalweg.diagnose.cures.cure import Cure
+from thalweg.diagnose.cures.places import Places
 
 __all__ = ["in_loop"]
 
-PLACES = ("before", "between", "after", "epoch", "end")
-
-MARKS = {
-    "loss.backward()": "between",
-    "each optimizer.step()": "after",
-    "each epoch": "epoch",
-    "at the end": "end",
-}
+COUNTERS = ("steps", "steps_taken", "steps_so_far")
+"""Names for the number of steps, of which a cure may use one itself."""
 
 
 def in_loop(cure: Cure, *, epochs: str = "epochs") -> str:
-    """A whole loop in Python with the cure in it.
+    """A whole loop in Python with the cure in it; where its code is but a comment, that comment.
 
     It wants ``model``, ``loss``, ``optimizer``, ``loader``, ``epochs``, and what else the cure's code
     names. A cure without places stands before the loop.
@@ -26,37 +21,34 @@ def in_loop(cure: Cure, *, epochs: str = "epochs") -> str:
     Args:
         epochs: an expression for the number of epochs.
     """
-    parts, limit = _parts(cure.code)
+    places = Places.of(cure.code)
+    if not places.is_code:
+        return f"{cure.code}\n"
+    counter = next(name for name in COUNTERS if not re.search(rf"\b{name}\b", cure.code))
+    after = [_limited(block.lines, block.steps, counter) for block in places.at("after")]
+    counted = any(block.steps for block in places.at("after"))
     lines = [
-        parts["before"],
-        "steps = 0" if limit else "",
+        *(block.lines for block in places.at("before")),
+        f"{counter} = 0" if counted else "",
         f"for epoch in range({epochs}):",
         "    for inputs, targets in loader:",
         "        optimizer.zero_grad()",
         "        value = loss(model(inputs), targets)",
-        "        value.backward()",
-        indent(parts["between"], " " * 8),
+        *_deep(places, "backward", 2),
+        "" if places.at("backward") else "        value.backward()",
+        *_deep(places, "between", 2),
         "        optimizer.step()",
+        f"        {counter} += 1" if counted else "",
+        *(indent(each, " " * 8) for each in after),
+        *_deep(places, "epoch", 1),
+        *_deep(places, "end", 0),
     ]
-    if limit:
-        after = f"steps += 1\nif steps <= {limit}:\n" + indent(parts["after"], " " * 4)
-        lines.append(indent(after, " " * 8))
-    else:
-        lines.append(indent(parts["after"], " " * 8))
-    lines += [indent(parts["epoch"], " " * 4), parts["end"]]
     return "\n".join(line for line in lines if line.strip()) + "\n"
 
 
-def _parts(code: str) -> tuple[dict[str, str], int]:
-    """The lines for each place, and after how many steps those after a step end (0: never)."""
-    parts: dict[str, list[str]] = {place: [] for place in PLACES}
-    place, limit = "before", 0
-    for line in code.splitlines():
-        mark = next((m for m in MARKS if line.startswith("#") and m in line), None)
-        if mark is not None and line.endswith(":"):
-            place = MARKS[mark]
-            number = re.search(r"of the next (\d+)", line)
-            limit = int(number[1]) if number else limit
-        elif not line.startswith("# and leave out"):
-            parts[place].append(line)
-    return {name: "\n".join(lines) for name, lines in parts.items()}, limit
+def _deep(places: Places, place: str, levels: int) -> list[str]:
+    return [indent(block.lines, " " * 4 * levels) for block in places.at(place)]
+
+
+def _limited(lines: str, steps: int, counter: str) -> str:
+    return f"if {counter} <= {steps}:\n{indent(lines, ' ' * 4)}" if steps else lines

@@ -74,17 +74,11 @@ def restart() -> Cure:
 
     def change(training: Training, ground: Ground) -> None:
         seed = int(torch.randint(2**31, (), generator=ground.generator))
-
-        def renew(which: Training) -> None:
-            if which.losses:
-                return
-            with random_state(seed):  # the order of the data and dropout stay those of all arms
-                for module in which.model.modules():
-                    reset = getattr(module, "reset_parameters", None)
-                    if callable(reset) and all(p.requires_grad for p in module.parameters()):
-                        reset()
-
-        training.before_step.insert(0, renew)
+        with training.at_home(), random_state(seed):  # data and dropout stay those of all arms
+            for module in training.model.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset) and all(p.requires_grad for p in module.parameters()):
+                    reset()
         training.optimizer.state.clear()
 
     return Cure(
@@ -116,23 +110,17 @@ def revive() -> Cure:
     def change(training: Training, ground: Ground) -> None:
         seed = int(torch.randint(2**31, (), generator=ground.generator))
         training.examples_seen += len(ground.objective.data)
-
-        def renew(which: Training) -> None:
-            if which.losses:
-                return
-            point = which.point()
-            flat = gradient(ground.objective, point) - ground.objective.decay * point
-            trained = [p for p in which.model.parameters() if p.requires_grad]
-            pieces = flat.split([p.numel() for p in trained])
-            slopes: dict[Tensor, Tensor] = {
-                p: piece.view(p.shape) for p, piece in zip(trained, pieces, strict=True)
-            }
-            with random_state(seed), torch.no_grad():
-                for module in which.model.modules():
-                    if isinstance(module, LAYERS) and module.weight in slopes:
-                        _redraw(module, slopes[module.weight])
-
-        training.before_step.insert(0, renew)
+        point = training.point()
+        flat = gradient(ground.objective, point) - ground.objective.decay * point
+        trained = [p for p in training.model.parameters() if p.requires_grad]
+        pieces = flat.split([p.numel() for p in trained])
+        slopes: dict[Tensor, Tensor] = {
+            p: piece.view(p.shape) for p, piece in zip(trained, pieces, strict=True)
+        }
+        with training.at_home(), random_state(seed), torch.no_grad():
+            for module in training.model.modules():
+                if isinstance(module, LAYERS) and module.weight in slopes:
+                    _redraw(module, slopes[module.weight])
 
     return Cure(
         "revive",

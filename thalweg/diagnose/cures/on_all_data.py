@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from thalweg.diagnose.cures.cure import Cure, Ground, whole
+from thalweg.diagnose.cures.places import BACKWARD
+from thalweg.diagnose.cures.schedules import ENDS
 from thalweg.estimate import LOSS_COST
 from thalweg.measure.descent import descend_from
 from thalweg.measure.steps import newton_step
@@ -54,24 +56,36 @@ def _newton(name: str, products: int, *, saddle_free: bool, summary: str, source
     return Cure(
         f"{name} {products}",
         summary,
-        "objective = tw.Supervised(model, loss, (x, y), decay=0.0)  # or your weight decay\n"
-        "point = objective.point()\n"
-        "for step in range(10):  # in place of the loop\n"
-        "    move, fall = tw.measure.newton_step(objective, point"
-        f"{argument}, products={products})\n"
-        "    point = point + move\n" + PLACE,
+        f"{WHOLE}{BACKWARD}{HERE}"
+        f"move, fall = tw.measure.newton_step(objective, point{argument}, products={products})\n"
+        + TAKE
+        + ENDS,
         change,
         f"{products} Hessian-vector products a step, 2 gradient evaluations each, on all the data.",
         source,
         "optimizer",
+        decides=("gradient",),
     )
 
 
-PLACE = (
+WHOLE = (
     "weights = [p for p in model.parameters() if p.requires_grad]\n"
-    "torch.nn.utils.vector_to_parameters(point, weights)"
+    'decays = {p: g.get("weight_decay", 0.0) for g in optimizer.param_groups for p in g["params"]}\n'
+    "decay = torch.cat([torch.full_like(p, decays.get(p, 0.0)).flatten() for p in weights])\n"
+    "objective = tw.Supervised(model, loss, (x, y), decay=decay)\n"
+    'groups = [{"params": g["params"]} for g in optimizer.param_groups]\n'
+    "optimizer = torch.optim.SGD(groups, lr=1.0)  # which adds the move\n"
 )
-"""What makes a flat point the model's weights, as pasted."""
+"""The loss over all the data with the weight decay, and an optimizer that adds a move, as pasted."""
+
+HERE = "point = torch.cat([p.detach().flatten() for p in weights])\n"
+"""Where the weights are, as pasted."""
+
+TAKE = (
+    "for p, piece in zip(weights, move.split([p.numel() for p in weights])):\n"
+    "    p.grad = -piece.view(p.shape)"
+)
+"""What gives the optimizer a move, as pasted."""
 
 FAR = 3.0
 """Times the size of fresh weights of the noise of every second hop."""
@@ -105,23 +119,22 @@ def basin_hopping(evaluations: int = 50) -> Cure:
         f"basin_hopping {evaluations}",
         "Leaves a minimum for a lower one, and stays where it finds none: a restart that gives nothing "
         "up.",
-        "objective = tw.Supervised(model, loss, (x, y), decay=0.0)  # or your weight decay\n"
-        "point = objective.point()\n"
-        "sizes = torch.cat([\n"
+        WHOLE + "sizes = torch.cat([\n"
         "    torch.full((p.numel(),), p.shape[1:].numel() ** -0.5 if p.ndim > 1\n"
         "               else max(0.1, float(p.detach().norm()) / p.numel() ** 0.5))\n"
-        "    for p in model.parameters() if p.requires_grad])\n"
-        "for hop in range(10):  # in place of the loop\n"
-        "    far = sizes * torch.randn_like(point)\n"
-        f"    start = point + {FAR:g} * far if hop % 2 else far\n"
-        "    found = tw.measure.descend_from(objective, start, "
-        f"evaluations={evaluations})\n"
-        "    if found.loss.value < objective.value(point):\n"
-        "        point = found.point\n" + PLACE,
+        "    for p in weights])\n"
+        f"hop = 0\n{BACKWARD}{HERE}"
+        "far = sizes * torch.randn_like(point)\n"
+        f"start = point + {FAR:g} * far if hop % 2 else far\n"
+        "hop += 1\n"
+        f"found = tw.measure.descend_from(objective, start, evaluations={evaluations})\n"
+        "lower = found.loss.value < objective.value(point)\n"
+        "move = found.point - point if lower else torch.zeros_like(point)\n" + TAKE + ENDS,
         change,
         f"{evaluations} gradient evaluations on all the data a hop; most hops find nothing.",
         "Wales and Doye, Global optimization by basin-hopping, 1997",
         "optimizer",
+        decides=("gradient",),
     )
 
 

@@ -74,6 +74,7 @@ def range_test(steps: int = 100) -> Cure:
         "import copy\n"
         "import itertools\n"
         "twin, walker = copy.deepcopy((model, optimizer))\n"
+        "drawn = torch.get_rng_state()\n"
         'rates = [group["lr"] for group in walker.param_groups]\n'
         'losses, smooth, lowest, best = [], 0.0, float("inf"), 1.0\n'
         "batches = (batch for _ in itertools.count() for batch in loader)\n"
@@ -91,6 +92,7 @@ def range_test(steps: int = 100) -> Cure:
         "        lowest, best = smooth, factor\n"
         "    if not smooth <= lowest + 3 * abs(losses[0]):\n"
         "        break\n"
+        "torch.set_rng_state(drawn)\n"
         "for group, rate in zip(optimizer.param_groups, rates):\n"
         '    group["lr"] = 0.1 * best * rate' + ENDS,
         change,

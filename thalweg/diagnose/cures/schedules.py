@@ -6,7 +6,8 @@ from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
-from thalweg.diagnose.cures.cure import AFTER, EPOCH, Cure, Ground, whole
+from thalweg.diagnose.cures.cure import Cure, Ground, whole
+from thalweg.diagnose.cures.places import AFTER, EPOCH, REPLACES
 from thalweg.run.plan import Plan
 from thalweg.run.training import Training
 
@@ -74,10 +75,10 @@ def _scheduled(
     place = AFTER.replace(":", f" of the next {steps}:")
     code = (
         f"{BEGIN}scheduler = torch.optim.lr_scheduler.{call}\n"
-        f"{place.replace('# after', '# in place of any other schedule, after')}scheduler.step()"
+        f"{place.replace('# after', f'# {REPLACES}, after')}scheduler.step()"
     )
     costs = "No evaluation; it must be told its length beforehand."
-    return Cure(name, summary, code, change, costs, source, "rate", plan)
+    return Cure(name, summary, code, change, costs, source, "rate", plan, decides=("schedule",))
 
 
 def decay_rate(steps: int = 100) -> Cure:
@@ -266,4 +267,5 @@ def decay_on_plateau(patience: int = 2) -> Cure:
         lambda plan: replace(
             plan, schedule="plateau", schedule_options={"patience": max(1, plan.steps // 10)}
         ),
+        decides=("schedule",),
     )

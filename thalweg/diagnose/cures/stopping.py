@@ -5,7 +5,8 @@ from typing import Any
 
 from torch.optim import lr_scheduler
 
-from thalweg.diagnose.cures.cure import END, EPOCH, Cure, Ground, whole
+from thalweg.diagnose.cures.cure import Cure, Ground, whole
+from thalweg.diagnose.cures.places import END, EPOCH
 from thalweg.diagnose.cures.schedules import BEGIN, ENDS, begin
 from thalweg.errors import UsageError
 from thalweg.estimate import LOSS_COST
@@ -102,6 +103,7 @@ def early_stopping(patience: int = 3) -> Cure:
         "chosen by, so it flatters.",
         "Prechelt, Early stopping - but when?, 1998",
         "stopping",
+        decides=("answer",),
     )
 
 
@@ -152,4 +154,5 @@ def decay_then_stop(patience: int = 2) -> Cure:
         "chosen by, so it flatters.",
         "Goodfellow, Bengio and Courville, Deep learning, 2016, 7.8 and 11.4",
         "rate",
+        decides=("schedule", "answer"),
     )
