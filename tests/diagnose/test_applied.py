@@ -125,9 +125,11 @@ def test_several_that_answer_together_are_saved_each(tmp_path: Path) -> None:
 
 
 def test_without_a_winner_nothing_is_saved(tmp_path: Path) -> None:
-    result = race(slow(), ["learning_rate x0.1"], budget=40, seeds=2, apply=tmp_path / "cured")
-    assert result.winner is None and result.applied is None
-    assert not RunFolder.is_run(tmp_path / "cured")
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path / "new" / "cured", tmp_path / "there"):
+        result = race(slow(), ["learning_rate x0.1"], budget=40, seeds=2, apply=folder)
+        assert result.winner is None and result.applied is None
+    assert [each.name for each in tmp_path.rglob("*")] == ["there"]
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_the_race(tmp_path: Path) -> None:

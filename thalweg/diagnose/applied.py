@@ -28,8 +28,11 @@ def check_free(path: Path) -> None:
     """
     if RunFolder.is_run(path):
         raise FolderError(f"apply must be a folder without a run, but {path} holds one")
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for folder in new:  # made to see that it can be: a race without a winner leaves none behind
+            folder.rmdir()
     except OSError as error:
         raise FolderError(f"apply {path} cannot be written: {error.strerror}") from error
 
