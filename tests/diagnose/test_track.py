@@ -1,6 +1,7 @@
 """A run that raises where its cure has led it has diverged; what would fail anywhere is an error."""
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from problems import vectors
 from tests.diagnose.stuck import everything, momentum, same
 from thalweg.diagnose.cures import Cure, Ground
 from thalweg.diagnose.race import race
+from thalweg.diagnose.track import Leg
 from thalweg.errors import ModelError, UsageError
+from thalweg.objective.random_state import RandomState
 from thalweg.run.training import Training
 from thalweg.task import Task
 
@@ -149,7 +152,10 @@ def test_a_loss_that_cannot_be_evaluated_elsewhere_is_no_misfit() -> None:
     """A line search, in the first step, at weights that are not those of the training."""
 
     def change(training: Training, ground: Ground) -> None:
-        training.before_update.append(lambda _: ground.objective.value(-training.point()))
+        def look_away(which: Training) -> None:
+            ground.objective.value(-which.point())
+
+        training.before_update.append(look_away)
 
     result = race(fitted(), [Cure("scripted", "", "", change)], budget=BUDGET, seeds=2)
     assert result.arm("scripted").outcome.startswith(RAISED)
@@ -167,3 +173,28 @@ def test_a_race_in_a_folder_knows_what_was_raised(tmp_path: Path) -> None:
     for _ in range(2):
         result = race(fitted(), ["learning_rate x30"], budget=BUDGET, seeds=2, folder=tmp_path)
         assert result.arms[-1].outcome.startswith(RAISED)
+
+
+def accumulating(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> Tensor:
+    """One of a few batches whose gradients add up: it never comes to the step here."""
+    loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+    loss.backward()
+    return loss.detach()
+
+
+def test_a_leg_takes_its_gradients_to_another_process() -> None:
+    task = replace(momentum(), step=accumulating)
+    accumulating(task.model, task.train, task.optimizer)
+    leg = Leg(task, None, 0, (0.0, 1.0), (0.0, None), RandomState.now())
+    sent = pickle.loads(pickle.dumps(leg))
+    pairs = zip(task.model.parameters(), sent.task.model.parameters(), strict=True)
+    for mine, theirs in pairs:
+        assert mine.grad is not None and torch.equal(mine.grad, theirs.grad)
+
+
+def test_a_leg_whose_hooks_another_process_would_not_have_is_refused() -> None:
+    task = momentum()
+    next(task.model.parameters()).register_hook(torch.sign)
+    leg = Leg(task, None, 0, (0.0, 1.0), (0.0, None), RandomState.now())
+    with pytest.raises(UsageError, match="map must keep a task in this process whose parameters"):
+        pickle.dumps(leg)

@@ -16,6 +16,7 @@ from thalweg.estimate import LOSS_COST
 from thalweg.objective.failures import first_line, was_evaluated
 from thalweg.objective.random_state import RandomState
 from thalweg.run.fork import asks_for_closure
+from thalweg.run.hooks import has_hooks
 from thalweg.run.training import Training
 from thalweg.task import Task
 
@@ -75,7 +76,15 @@ class Leg:
         return UNCHANGED if self.cure is None else self.cure.name
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = dict(vars(self)) | {"examination": None}
+        parameters = list(self.task.model.parameters())
+        if any(map(has_hooks, parameters)):
+            raise UsageError(
+                "map must keep a task in this process whose parameters have hooks, which no other "
+                "process gets: leave map out"
+            )
+        # Parameters travel without their gradients, which a step of the user's may add to.
+        grads = [p.grad for p in parameters] if self.task.step is not None else []
+        kept = dict(vars(self)) | {"examination": None, "grads": grads}
         if self.cure is not None and named(self.cure.name) == self.cure:
             kept["cure"] = self.cure.name
         return kept
@@ -83,7 +92,10 @@ class Leg:
     def __setstate__(self, kept: dict[str, Any]) -> None:
         if isinstance(kept["cure"], str):
             kept["cure"] = named(kept["cure"])
+        grads = kept.pop("grads")
         vars(self).update(kept)
+        for p, grad in zip(self.task.model.parameters(), grads, strict=False):
+            p.grad = grad
 
 
 def run_leg(leg: Leg) -> Ran:
