@@ -35,7 +35,8 @@ from benchmarks._results import (
     timed,
     train,
 )
-from thalweg.measure.curvature import Lanczos, extreme_eigenvalues
+from thalweg.measure.curvature import extreme_eigenvalues
+from thalweg.measure.lanczos import Lanczos
 from thalweg.objective.supervised import Supervised
 
 ACCURACY = 1e-3

@@ -107,3 +107,12 @@ def test_the_files_hold_every_eigenvalue_and_its_weight(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="path must be a file that can be written"):
         save_spectra(found, tmp_path / "none" / "numbers.csv")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["numbers.csv", "numbers.npz"]
+
+
+def test_a_layer_without_parameters_is_left_out() -> None:
+    model = network()
+    model.register_parameter("none", nn.Parameter(torch.zeros(0)))
+    data = (vectors(20, 5), classes(20))
+    objective = Supervised(model, F.cross_entropy, data)
+    found = spectra_by_layer(objective, objective.point())
+    assert len(found) > 1 and "none" not in [each.name for each in found]

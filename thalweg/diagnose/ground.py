@@ -9,8 +9,9 @@ from torch import Tensor
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.sampling import gradient_norm, population_curvature, population_fall
 from thalweg.estimate import PRODUCT_COST, Estimate
-from thalweg.measure.curvature import Lanczos, extreme_eigenvalues
+from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.gradient_noise import gradient_noise, population_square
+from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.operators import Scaled
 from thalweg.measure.steps import LineDrop, krylov_step, largest_drop, predicted_change
 from thalweg.objective.derivatives import Hessian

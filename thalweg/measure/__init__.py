@@ -6,7 +6,7 @@ from thalweg.measure.comparison import Comparison, Minimum, compare
 from thalweg.measure.connection import Connection, connect, connect_points
 from thalweg.measure.connectivity import Bend, Between, bezier_path, interpolation
 from thalweg.measure.critical import Classified, Critical, critical_points
-from thalweg.measure.curvature import Eigenvalues, Lanczos, extreme_eigenvalues
+from thalweg.measure.curvature import Eigenvalues, extreme_eigenvalues
 from thalweg.measure.density import Density
 from thalweg.measure.descent import Descent, descend_from
 from thalweg.measure.directions import (
@@ -21,6 +21,7 @@ from thalweg.measure.examples import PerExample, per_example
 from thalweg.measure.fit import constant_loss, overfit_one_batch
 from thalweg.measure.flatness import Flatness, flatness
 from thalweg.measure.gradient_noise import GradientNoise, gradient_noise
+from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.layers import LayerReport, layers
 from thalweg.measure.operators import MATRICES, Block, Scaled
 from thalweg.measure.passes import Spot

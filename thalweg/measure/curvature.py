@@ -2,181 +2,23 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import betaincinv
 from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
+from thalweg.measure.lanczos import Lanczos
+from thalweg.measure.multiplicity import places, told
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator
 
-__all__ = ["Accurate", "Eigenvalues", "Lanczos", "extreme_eigenvalues"]
+__all__ = ["CURVATURE", "Accurate", "Eigenvalues", "extreme_eigenvalues"]
 
 CURVATURE = "loss per unit²"
 """Unit of a second derivative, as that of a slope is ``loss per unit``: a unit of the parameters."""
-
-ROWS = 16
-"""Rows of the basis that are allocated at once."""
-
-
-class Lanczos:
-    """The Krylov space of an operator and a vector, grown by one product at a time.
-
-    With full reorthogonalisation, so that no eigenvalue appears twice. Ritz values approach the
-    ends of the spectrum first; an eigenvalue whose eigenvector is orthogonal to the start, or the
-    second of two equal ones, is never seen.
-
-    Source: Golub and Van Loan, Matrix Computations, 4th ed., 10.1-10.3.
-
-    Args:
-        operator: symmetric, of ``dim`` rows.
-        start: vector of shape ``(dim,)``; for the bounds of :meth:`ritz` a Gaussian draw.
-        most: largest dimension of the space; memory is ``most * dim`` numbers, taken as it grows.
-    """
-
-    def __init__(self, operator: SymmetricOperator, start: Tensor, most: int) -> None:
-        self.operator = operator
-        self.most = min(most, operator.dim)
-        self.start_norm = float(start.norm())
-        self.size = 0
-        self.diagonal: list[float] = []
-        self.off_diagonal: list[float] = []
-        self.exhausted = False
-        self._next = start / self.start_norm
-        self._last: Tensor | None = None
-        self._blocks: list[Tensor] = []  # of rows of the basis: nothing is copied as it grows
-        self._cache: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
-
-    @property
-    def full(self) -> bool:
-        """Whether no further product can be added."""
-        return self.exhausted or self.size >= self.most
-
-    @property
-    def rounding(self) -> float:
-        """What the arithmetic alone leaves open in a Ritz value."""
-        largest = max(map(abs, self.diagonal + self.off_diagonal[:-1]), default=0.0)
-        return (16 + self.size) * torch.finfo(self._next.dtype).eps * largest
-
-    @property
-    def following(self) -> Tensor:
-        """The unit vector that the next product begins with; nothing where ``exhausted``."""
-        return self._next
-
-    def remainder(self, vector: Tensor) -> Tensor:
-        """What of a vector of shape ``(dim,)`` is orthogonal to the space."""
-        for rows in self.rows(self.size):
-            vector = vector - rows.T @ (rows @ vector)
-        return vector
-
-    def extend(self) -> None:
-        """One product: the space grows by one dimension.
-
-        Where the product is not finite, the last entry of ``diagonal`` is NaN.
-        """
-        q = self._keep(self._next)
-        w = self.operator @ q
-        self.diagonal.append(float(q @ w))
-        w = w - self.diagonal[-1] * q
-        if self._last is not None:  # before the length is taken: this part is no cancellation
-            w -= self.off_diagonal[-1] * self._last
-        self._last = q
-        length = float(w.norm())
-        beta = self._orthogonalise(w)
-        if beta < 0.7 * length:  # what is left is small: once more (Kahan's "twice is enough")
-            beta = self._orthogonalise(w)
-        self.off_diagonal.append(beta)
-        self.size += 1
-        if not math.isfinite(beta):
-            self.diagonal[-1], self.exhausted = math.nan, True
-            return
-        scale = max(map(abs, self.diagonal)) + max(self.off_diagonal)
-        if self.size == self.operator.dim or beta <= 10 * torch.finfo(w.dtype).eps * scale:
-            self.exhausted = True
-        else:
-            self._next = w / beta
-
-    def _keep(self, q: Tensor) -> Tensor:
-        kept, row = divmod(self.size, ROWS)
-        if kept == len(self._blocks):
-            rows = min(ROWS, self.most - self.size)
-            self._blocks.append(q.new_empty(rows, len(q)))
-        self._blocks[kept][row] = q
-        return self._blocks[kept][row]
-
-    def rows(self, size: int) -> list[Tensor]:
-        """The first ``size`` vectors of the basis, in blocks of rows."""
-        return [block[: size - i * ROWS] for i, block in enumerate(self._blocks)]
-
-    def _orthogonalise(self, w: Tensor) -> float:
-        for rows in self.rows(self.size + 1):
-            w -= rows.T @ (rows @ w)
-        return float(w.norm())
-
-    def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ritz values in ascending order, bounds on their error, eigenvectors of the tridiagonal.
-
-        Residuals alone bound the distance to *some* eigenvalue, and the usual ``r²/gap`` takes for
-        granted that the Ritz values have found all the others: early in the process both hide a
-        larger eigenvalue that is still to be seen. The bounds here hold for a Gaussian start with
-        a probability of 99.5% for each value. The polynomial ``p(x) = Π(x − θ_i)/Πβ_j`` gives
-        ``Σ γ_i² p(λ_i)² = 1``, with ``γ`` the start in the eigenbasis, so that no eigenvalue lies
-        where ``|p| > 1/δ``, δ being what ``|γ_i|`` exceeds with that probability. For the two ends
-        that is solved for; for a value between others it is taken to first order,
-        ``r · max(1, |γ|/δ)``, with ``r`` the norm of the residual. Two eigenvalues closer
-        than their bounds may still be seen as one.
-
-        Source: van Dorsselaer, Hochstenbach and van der Vorst, Computing probabilistic bounds for
-        extreme eigenvalues of symmetric matrices with the Lanczos method, SIMAX 22 (2000).
-        """
-        if self._cache is None or self._cache[0] != self.size:
-            values, vectors = eigh_tridiagonal(
-                np.array(self.diagonal), np.array(self.off_diagonal[:-1])
-            )
-            self._cache = (self.size, values, self._errors(values, vectors), vectors)
-        return self._cache[1:]
-
-    def _errors(self, values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        if self.size == self.operator.dim:
-            return np.full(len(values), self.rounding)
-        delta = _least_component(self.operator.dim)
-        errors = np.abs(self.off_diagonal[-1] * vectors[-1])
-        errors *= np.maximum(1.0, np.abs(vectors[0]) / delta)
-        with np.errstate(divide="ignore"):
-            level = float(np.log(self.off_diagonal).sum() - math.log(delta))
-        errors[-1] = min(errors[-1], _reach(values[-1] - values, level))
-        errors[0] = min(errors[0], _reach(values - values[0], level))
-        return errors + self.rounding
-
-    def combine(self, coefficients: np.ndarray) -> Tensor:
-        """The vector with these coefficients in the basis; shape ``(dim,)``."""
-        weights = torch.as_tensor(coefficients, dtype=self._next.dtype).to(self._next.device)
-        parts = zip(self.rows(self.size), weights.split(ROWS), strict=True)
-        return sum((rows.T @ part for rows, part in parts), torch.zeros_like(self._next))
-
-
-def _least_component(dim: int) -> float:
-    """What a coordinate of a random unit vector exceeds in size with probability 99.5%."""
-    return math.sqrt(betaincinv(0.5, (dim - 1) / 2, 0.005)) if dim > 1 else 1.0
-
-
-def _reach(distances: np.ndarray, level: float) -> float:
-    """The ``t`` at which ``Σ log(distances + t)`` rises to ``level``, at most 1% too large."""
-    high = math.log(distances.max() + math.exp(min(level / len(distances), 600.0)) + 1e-300)
-    low = high - 40.0  # below that it is rounding
-    with np.errstate(divide="ignore"):
-        for _ in range(12):
-            middle = (low + high) / 2
-            if np.log(distances + math.exp(middle)).sum() < level:
-                low = middle
-            else:
-                high = middle
-    return math.exp(high)
 
 
 @dataclass(frozen=True)
@@ -185,8 +27,9 @@ class Eigenvalues:
 
     Attributes:
         top: the largest eigenvalues, largest first, fewer than asked for where the Krylov space
-            ends first (equal eigenvalues are seen once). The error of each is a bound that holds in
-            99% of draws of the start.
+            ends first, or where an unknown number of equal ones comes before the next. Of a few
+            equal ones one is seen; where many are, the weight of the start in them tells it. The
+            error of each is a bound that holds in 99% of draws of the start.
         bottom: the smallest, smallest first.
         top_vector, bottom_vector: unit eigenvectors of the first of each, shape ``(dim,)``.
         products: Hessian-vector products spent.
@@ -266,20 +109,19 @@ def extreme_eigenvalues(
                 tuple(unknown[:top]), tuple(unknown[top:]), nowhere, nowhere, lanczos.size, False
             )
         reached = enough(lanczos)
-    values, errors, vectors = lanczos.ritz()
-    count = len(values)
-    cost = operator.cost - before
-
-    def estimate(i: int, first: bool) -> Estimate:
-        return Estimate(float(values[i]), float(errors[i]), unit, cost if first else 0.0)
-
+    seen = places(lanczos)
+    highest, above = told(seen, top, unit, largest=True)
+    lowest, below = told(seen, bottom, unit, largest=False)
+    first = (highest or lowest)[0]
+    (highest or lowest)[0] = replace(first, cost=operator.cost - before)
+    vectors = lanczos.ritz()[2]
     return Eigenvalues(
-        tuple(estimate(count - 1 - i, i == 0) for i in range(min(top, count))),
-        tuple(estimate(i, i == 0 and top == 0) for i in range(min(bottom, count))),
+        tuple(highest),
+        tuple(lowest),
         lanczos.combine(vectors[:, -1]),
         lanczos.combine(vectors[:, 0]),
         lanczos.size,
-        reached or lanczos.exhausted,
+        (reached or lanczos.exhausted) and above and below,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import stdtrit
@@ -27,12 +27,14 @@ class Rule:
         weights: of each, with a sum of 1.
         certain: whether an eigenvalue is known to lie at each place; else eigenvalues lie about it.
         coarse: the rule of half as many products, which tells the error; None of that one itself.
+        beside: eigenvalues that its vector was kept from and that are no outliers.
     """
 
     values: np.ndarray
     weights: np.ndarray
     certain: np.ndarray
     coarse: "Rule | None" = None
+    beside: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def spread(self) -> tuple[np.ndarray, np.ndarray]:
         """The measure with the weight of each uncertain place spread evenly half-way to its neighbours.
@@ -60,6 +62,7 @@ class Density:
         rules: of the others, one for each random vector; empty where all are known.
         unit: of an eigenvalue.
         missed: of the outliers, those that the first vector did not see beside equal ones.
+        crowded: values at the ends of which there are more than were found, as far as is known.
     """
 
     dim: int
@@ -67,6 +70,7 @@ class Density:
     rules: tuple[Rule, ...]
     unit: str
     missed: tuple[Estimate, ...] = ()
+    crowded: tuple[Estimate, ...] = ()
 
     def measure(
         self, without: int | None = None, *, coarse: bool = False
@@ -78,22 +82,27 @@ class Density:
             coarse: take the coarse rules.
         """
         rules = self._chosen(without, coarse)
-        return self._with_outliers([(rule.values, rule.weights) for rule in rules])
+        return self._with_outliers(rules, [(rule.values, rule.weights) for rule in rules])
 
     def spread(self, without: int | None = None, *, coarse: bool = False) -> tuple[np.ndarray, ...]:
         """The same with the weights of uncertain places spread out: the best guess of the density."""
-        return self._with_outliers([rule.spread() for rule in self._chosen(without, coarse)])
+        rules = self._chosen(without, coarse)
+        return self._with_outliers(rules, [rule.spread() for rule in rules])
 
     def _chosen(self, without: int | None, coarse: bool) -> list[Rule]:
         rules = [rule for place, rule in enumerate(self.rules) if place != without]
         return [rule.coarse or rule for rule in rules] if coarse else rules
 
     def _with_outliers(
-        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+        self, rules: Sequence[Rule], pairs: Sequence[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[np.ndarray, ...]:
-        rest = (self.dim - len(self.outliers)) / max(1, len(pairs))
-        values = np.concatenate([self.outliers, *(v for v, _ in pairs)])
-        weights = np.concatenate([np.ones(len(self.outliers)), *(rest * w for _, w in pairs)])
+        share = 1 / max(1, len(rules))
+        values, weights = [self.outliers], [np.ones(len(self.outliers))]
+        for rule, (places, parts) in zip(rules, pairs, strict=True):
+            values += [rule.beside, places]
+            rest = self.dim - len(self.outliers) - len(rule.beside)
+            weights += [np.full(len(rule.beside), share), share * rest * parts]
+        values, weights = np.concatenate(values), np.concatenate(weights)
         order = np.argsort(values, kind="stable")
         return values[order], weights[order] / self.dim
 

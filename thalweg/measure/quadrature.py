@@ -12,8 +12,9 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
-from thalweg.measure.curvature import Lanczos
 from thalweg.measure.density import Density, Rule, distance
+from thalweg.measure.lanczos import Lanczos
+from thalweg.measure.multiplicity import places
 from thalweg.measure.operators import Deflated, operator_of
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
@@ -22,10 +23,6 @@ __all__ = ["check_counts", "density", "density_of_space", "krylov_space", "rule_
 
 KNOWN = 1e-2
 """Relative error up to which an eigenvalue at an end counts as known for itself."""
-
-MOST_WEIGHT = 12.0
-"""Share of a random vector, in units of 1/dim, up to which a Ritz value is a single eigenvalue: more
-is seen by chance in fewer than 1 of 1000, and tells of several eigenvalues in one place."""
 
 RESOLVED = 1e-3
 """Residual of a place, as a share of the way to its neighbours, below which an eigenvalue is there."""
@@ -92,27 +89,85 @@ def density_of_space(
 
     Of equal eigenvalues a space has one. The next one is orthogonal to it, and has another.
     """
-    dim = space.operator.dim
-    outliers = _outliers(space)
-    values, basis = space.ritz()[0][outliers], _vectors(space, outliers)
-    rules, missed = [rule_of(space, values)], list[Estimate]()
+    dim, known = space.operator.dim, _Known(space)
+    seen: list[tuple[Lanczos, int, list[int]]] = [(space, 0, _outliers(space))]
     for left in range(probes - 1, 0, -1):
         most = min(budget // left, space.most)
         if most < 2:
             break
-        bulk = Deflated(space.operator, basis)
+        bulk = Deflated(space.operator, known.basis)
         start = torch.randn(dim, generator=generator, dtype=like.dtype).to(like.device)
         fresh = Lanczos(bulk, bulk.project(start), most)
         _grow(fresh, _Settled(fresh))
         if not math.isfinite(fresh.diagonal[-1]):
             break
-        found, errors, _ = fresh.ritz()
-        new = [i for i in _outliers(fresh) if not _between(found[i], values)]
-        missed += [Estimate(float(found[i]), float(errors[i]), unit) for i in new]
-        rules.append(rule_of(fresh, found[new]))
-        values, basis = np.r_[values, found[new]], torch.cat([basis, _vectors(fresh, new)])
+        seen.append((fresh, len(known.values), known.look(fresh, unit)))
         budget -= fresh.size
-    return Density(dim, np.sort(values), tuple(rules), unit, tuple(missed))
+    single = known.single()
+    rules = []
+    for each, before, new in seen:
+        cut = each.ritz()[0][new][single[before : before + len(new)]]
+        rules.append(rule_of(each, cut, beside=known.values[:before][~single[:before]]))
+    return Density(
+        dim,
+        np.sort(known.values[single]),
+        tuple(rules),
+        unit,
+        tuple(known.missed),
+        tuple(known.crowded),
+    )
+
+
+class _Known:
+    """Eigenvalues at the ends that are known one by one, and their vectors.
+
+    Attributes:
+        values: of the first space, and then in the order in which further vectors saw them.
+        basis: their vectors, as rows.
+        missed: those that further vectors saw.
+        crowded: those of which there are more, as far as is known: as the last vector still saw
+            them, or the weight of one in them is that of several.
+    """
+
+    def __init__(self, space: Lanczos) -> None:
+        places = _outliers(space)
+        self.values, self.basis = space.ritz()[0][places], _vectors(space, places)
+        self.missed, self.crowded = list[Estimate](), list[Estimate]()
+        self._many = list[Estimate]()
+        self._residual = _residual(space, places)
+
+    def look(self, fresh: Lanczos, unit: str) -> list[int]:
+        """Take in what a space orthogonal to the basis knows; the places of what is new.
+
+        A vector that is an eigenvector but for a residual moves the eigenvalues of what is
+        orthogonal to it by no more than that.
+        """
+        found, errors, _ = fresh.ritz()
+        errors = errors + self._residual
+        new = [i for i in _outliers(fresh) if not _between(found[i], self.values)]
+        self._many += [
+            Estimate(place.values[-1], place.errors[-1] + self._residual, unit)
+            for place in places(fresh, KNOWN)
+            if not (place.alone or _between(place.values[-1], self.values))
+        ]
+        estimates = [Estimate(float(found[i]), float(errors[i]), unit) for i in new]
+        self.missed += estimates
+        self.crowded = self._many + estimates
+        self.values = np.r_[self.values, found[new]]
+        self.basis = torch.cat([self.basis, _vectors(fresh, new)])
+        self._residual = math.hypot(self._residual, _residual(fresh, new))
+        return new
+
+    def single(self) -> np.ndarray:
+        """Which of the values are outliers: those farther out than whatever there is more of."""
+        high = max((e.value for e in self.crowded if e.value >= 0), default=0.0) * (1 + KNOWN)
+        low = min((e.value for e in self.crowded if e.value < 0), default=0.0) * (1 + KNOWN)
+        return (self.values < low) | (self.values >= 0) & (self.values > high)
+
+
+def _residual(space: Lanczos, places: list[int]) -> float:
+    """Norm of what the operator does to these Ritz vectors beyond stretching them."""
+    return abs(space.off_diagonal[-1]) * float(np.linalg.norm(space.ritz()[2][-1, places]))
 
 
 def _vectors(space: Lanczos, places: list[int]) -> Tensor:
@@ -124,17 +179,22 @@ def _vectors(space: Lanczos, places: list[int]) -> Tensor:
 
 def _outliers(space: Lanczos) -> list[int]:
     """Places of the Ritz values that are single eigenvalues at the ends, and known well."""
-    values, errors, vectors = space.ritz()
-    known = errors <= KNOWN * np.abs(values)
-    single = vectors[0] ** 2 * space.operator.dim <= MOST_WEIGHT
-    good = known & single
+    values, errors, _ = space.ritz()
+    single = np.array([p.alone for p in places(space, KNOWN) for _ in p.values])
+    good = (errors <= KNOWN * np.abs(values)) & single
     below = next((i for i, fine in enumerate(good) if not fine), len(good))
     above = next((i for i, fine in enumerate(good[::-1]) if not fine), len(good))
-    places = set(range(below)) | set(range(len(good) - above, len(good)))
-    return sorted(places) if len(places) < len(good) else sorted(places)[:-1]
+    ends = [*range(below), *range(max(below, len(good) - above), len(good))]
+    return ends if len(ends) < len(good) else ends[:-1]
 
 
-def rule_of(space: Lanczos, outliers: np.ndarray, anchor: float = 0.0) -> Rule:
+def rule_of(
+    space: Lanczos,
+    outliers: np.ndarray,
+    anchor: float = 0.0,
+    *,
+    beside: np.ndarray | None = None,
+) -> Rule:
     """The Gauss-Radau quadrature of a Krylov space with a place at ``anchor``, without the outliers.
 
     A network has many directions that do nothing, and its spectrum a heap of eigenvalues at 0: a
@@ -144,7 +204,8 @@ def rule_of(space: Lanczos, outliers: np.ndarray, anchor: float = 0.0) -> Rule:
     """
     coarse = _radau(space, max(1, (space.size + len(outliers)) // 2), anchor, outliers)
     fine = _radau(space, space.size, anchor, outliers)
-    return replace(fine, coarse=coarse)
+    beside = np.zeros(0) if beside is None else beside
+    return replace(fine, coarse=replace(coarse, beside=beside), beside=beside)
 
 
 def _radau(space: Lanczos, size: int, anchor: float, outliers: np.ndarray) -> Rule:
@@ -157,7 +218,7 @@ def _radau(space: Lanczos, size: int, anchor: float, outliers: np.ndarray) -> Ru
     room = np.minimum(gaps[1:], gaps[:-1])
     at = np.abs(values - anchor) <= 1e-9 * scale
     certain = at | (np.abs(vectors[-1]) * scale <= RESOLVED * room) | ended
-    kept = _inside(values, outliers)
+    kept = _inside(values, outliers, vectors[0] ** 2)
     weights = vectors[0, kept] ** 2
     return Rule(values[kept], weights / weights.sum(), certain[kept])
 
@@ -189,10 +250,13 @@ def _last_entry(diagonal: np.ndarray, sides: np.ndarray, anchor: float) -> float
     return anchor + float(sides[-1]) ** 2 * float(column[-1])
 
 
-def _inside(values: np.ndarray, outliers: np.ndarray) -> np.ndarray:
-    """Which places lie between the negative and the positive outliers; at least one does."""
+def _inside(values: np.ndarray, outliers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Which places lie between the negative and the positive outliers; at least one of some weight."""
     kept = _between(values, outliers)
-    return kept if kept.any() else np.abs(values) == np.abs(values).min()
+    if weights[kept].sum() > 0:
+        return kept
+    sizes = np.where(weights > 0, np.abs(values), np.inf)
+    return sizes == sizes.min()
 
 
 def _between(values: Any, outliers: np.ndarray) -> Any:

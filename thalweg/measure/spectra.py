@@ -57,7 +57,7 @@ def spectra_by_layer(
 
 
 def _layers(objective: Supervised) -> Iterator[tuple[str, int, int]]:
-    """The name of each layer, and where its parameters begin and end in a flat point."""
+    """The name of each layer that is not empty, and where its parameters begin and end in a point."""
     placed = objective.placed
     names = {id(p): name for name, p in placed.model.named_parameters()}
     begin = end = 0
@@ -65,10 +65,11 @@ def _layers(objective: Supervised) -> Iterator[tuple[str, int, int]]:
     for p, size in zip(placed.parameters, placed.sizes, strict=True):
         owner = names[id(p)].rpartition(".")[0] or names[id(p)]
         if before is not None and owner != before:
-            yield before, begin, end
+            if end > begin:
+                yield before, begin, end
             begin = end
         before, end = owner, end + size
-    if before is not None:
+    if before is not None and end > begin:
         yield before, begin, end
 
 

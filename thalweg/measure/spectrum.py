@@ -13,6 +13,7 @@ from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
 from thalweg.measure.curvature import Accurate
 from thalweg.measure.density import Density
+from thalweg.measure.multiplicity import Place, places, told
 from thalweg.measure.operators import Counted, operator_of
 from thalweg.measure.quadrature import check_counts, density_of_space, krylov_space
 from thalweg.measure.trace import better, check_tolerance, deflated_trace, trace_in_parts
@@ -32,15 +33,16 @@ class Spectrum:
     Attributes:
         matrix: one of :data:`MATRICES`, or ``operator``.
         dim: number of eigenvalues.
-        top, bottom: the largest, largest first, and the smallest, smallest first; the error of each
-            is a bound that holds in 99% of draws of the start.
+        top, bottom: the largest, largest first, and the smallest, smallest first; fewer than asked
+            for where an unknown number of equal ones comes before the next. The error of each is a
+            bound that holds in 99% of draws of the start.
         trace: their sum.
         density: where they lie.
         negative: share of the negative ones in the sum of all by size, Σ_{λ<0}|λ| / Σ|λ|.
         effective_rank: (Σ|λ|)² / Σλ²: the number of equal eigenvalues that would spread as much.
         mean_size: Σ|λ| / dim.
         products: products with the matrix spent in all.
-        decided: whether the ends and the trace are as accurate as was asked for.
+        decided: whether the ends and the trace are as accurate, and as many, as was asked for.
         name: which part of a model, or which step of a run.
     """
 
@@ -165,8 +167,7 @@ def spectrum(
         if not math.isfinite(space.diagonal[-1]):
             return _unknown(operator.dim, kind, unit, top, bottom, operator.cost - before)
         decided = enough(space)
-    values, errors, _ = space.ritz()
-    ends = operator.cost - before
+    ends, first = operator.cost - before, places(space, checked=probes > 1)
     tell("density")
     found = density_of_space(space, like, unit, probes, (budget - counted.products) // 2, generator)
     between = operator.cost - before
@@ -177,11 +178,13 @@ def spectrum(
         other = deflated_trace(space, like, unit, rtol=rtol, budget=left, generator=generator)
         total = better(total, other)
     size = found.functional(_mean_size, unit)
-    seen = [Estimate(float(v), float(error), unit) for v, error in zip(values, errors)]
-    seen = sorted([*seen, *found.missed], key=float)
-    highest, lowest = seen[: -top - 1 : -1], seen[:bottom]
-    told = [e for e in found.missed if e in highest or e in lowest]
-    accurate = all(e.error <= eigenvalue_rtol * abs(e.value) for e in told)
+    missed = [Place.of(e, more=e in found.crowded) for e in found.missed]
+    missed += [Place.of(e, more=True) for e in found.crowded if e not in found.missed]
+    seen = sorted([*first, *missed], key=lambda place: place.values)
+    highest, above = told(seen, top, unit, largest=True)
+    lowest, below = told(seen, bottom, unit, largest=False)
+    told_late = [e for e in found.missed if e in highest or e in lowest]
+    accurate = all(e.error <= eigenvalue_rtol * abs(e.value) for e in told_late)
     (highest or lowest)[0] = replace((highest or lowest)[0], cost=ends)
     negative = found.functional(_negative_share, "of the curvature")
     return Spectrum(
@@ -195,7 +198,9 @@ def spectrum(
         found.functional(lambda v, w: operator.dim * _effective_rank(v, w)),
         size,
         counted.products,
-        (decided or space.exhausted) and accurate and total.error <= rtol * abs(total.value),
+        (decided or space.exhausted)
+        and (above and below and accurate)
+        and total.error <= rtol * abs(total.value),
     )
 
 

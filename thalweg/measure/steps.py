@@ -11,7 +11,8 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import LOSS_COST, Curve, Estimate
-from thalweg.measure.curvature import Lanczos, extreme_eigenvalues
+from thalweg.measure.curvature import extreme_eigenvalues
+from thalweg.measure.lanczos import Lanczos
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator, value_and_gradient
 from thalweg.objective.supervised import Supervised

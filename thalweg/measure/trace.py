@@ -9,8 +9,9 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import PRODUCT_COST, Estimate
-from thalweg.measure.curvature import CURVATURE, Lanczos
+from thalweg.measure.curvature import CURVATURE
 from thalweg.measure.density import half_width
+from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.operators import operator_of
 from thalweg.measure.quadrature import check_counts, krylov_space
 from thalweg.measure.trace_parts import trace_by_parts

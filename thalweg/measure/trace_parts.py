@@ -215,9 +215,8 @@ def residual_trace(
                         cost += repeat * weight * 2 / len(groups)
         rounds += repeat
         cells.rows = [a + b for a, b in zip(cells.rows, fresh)] if cells.rows else fresh
-        if rounds == 1:
-            if not any(any(pair) for row in fresh for pair in row):
-                return Estimate(0.0, 0.0, unit, cost)
+        if rounds == 1 and not any(any(pair) for row in fresh for pair in row):
+            return Estimate(0.0, 0.0, unit, cost)
         if rounds < LEAST:
             continue
         value, error = cells.total()
