@@ -119,7 +119,7 @@ def test_a_few_wild_examples_have_most_of_the_squared_gradients() -> None:
     assert "rare_share" not in calm.estimates or calm.estimates["rare_share"].value < 0.4
 
 
-@pytest.mark.parametrize("momentum", (0.0, 0.5))
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_how_far_a_step_overshoots_a_long_example(momentum: float) -> None:
     task = regression(0.1, 8, noise=1.0)
     x, y = task.train
