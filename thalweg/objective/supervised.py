@@ -13,9 +13,11 @@ from thalweg.objective.base import Objective
 from thalweg.objective.examples import Examples
 from thalweg.objective.failures import explained, refuse_hidden_weights, shape_of
 from thalweg.objective.flat import FlatLoss
+from thalweg.objective.graph_bytes import graph_bytes
 from thalweg.objective.placed import MODES, Placed, copied, unwrapped
 from thalweg.objective.random_state import RandomState, random_state
 from thalweg.objective.reduction import Reduction
+from thalweg.objective.shares import Shares
 
 __all__ = ["Supervised"]
 
@@ -33,7 +35,8 @@ class Supervised(Objective):
 
     Args:
         model: any module; frozen parameters are no coordinates, tied ones are one.
-        loss: ``loss(model(input), target)``, the mean over the examples of the batch.
+        loss: ``loss(model(input), target)``, the mean over the examples of the batch, or one by
+            weights of its own (of classes, or of targets that are not ignored).
         data: ``(inputs, targets)``, a Dataset, a DataLoader, or :class:`Examples`.
         batch_loss: in place of ``loss``: ``batch_loss(model, batch)``.
         decay: weight decay: a number, or one for each coordinate.
@@ -92,6 +95,9 @@ class Supervised(Objective):
             lambda batch, seed: float(self._loss_at(self.placed, self._start, batch, seed=seed)),
             few,
         )
+        self._found: dict[int, list[float]] = {}
+        plain = mode != "eval" or self.sums or self._start.element_size() < 4
+        self._shares = None if plain else Shares.of(self._weighed, self.data)
         self._bytes: float | None = None
         self._weights_seen = False
         self.chunk = chunk or (self._fitting_chunk() if mode == "eval" else min(self.examples, 256))
@@ -168,7 +174,7 @@ class Supervised(Objective):
         """The same objective on other examples, on the same copy of the model."""
         other = copy.copy(self)
         other.data = Examples.of(data)
-        other.examples = len(other.data)
+        other.examples, other._found = len(other.data), {}
         other.decay = self.decay if decay else 0.0
         other.chunk = chunk or min(self.chunk, other.examples)
         return other
@@ -177,14 +183,38 @@ class Supervised(Objective):
 
     def weighted_chunks(self, size: int | None = None) -> Iterator[tuple[Any, float]]:
         """Every chunk on the model's device, with the weight its loss has in the whole."""
-        device = self._start.device
         least = 1 if self.mode == "eval" else 2  # one example has no statistics
-        for batch, length in self.data.chunks(size or self.chunk, least=least):
-            if device.type != "cpu":
-                batch = tree_map(
-                    lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, batch
-                )
-            yield batch, length / self.data.length
+        size = size or self.chunk
+        if self._shares is not None and self.data.length > size and size not in self._found:
+            chunks = self.data.chunks(size, least=least)
+            self._found[size] = self._shares.among(self._moved(batch) for batch, _ in chunks)
+        shares = self._found.get(size)
+        for place, (batch, length) in enumerate(self.data.chunks(size, least=least)):
+            weight = length / self.data.length if shares is None else shares[place]
+            if weight:  # else all of its examples are ignored, and it has no loss
+                yield self._moved(batch), weight
+
+    def first_batch(self, count: int) -> Any:
+        """The first examples, on the model's device."""
+        return self._moved(self.data.fetch(slice(0, count)))
+
+    def _moved(self, batch: Any) -> Any:
+        device = self._start.device
+        if device.type == "cpu":
+            return batch
+        return tree_map(lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, batch)
+
+    def _weighed(self, batch: Any, far: float) -> float:
+        """The loss of a batch some way from the start, while the model may stand placed elsewhere."""
+        placed = self.placed
+        before = [p.data for p in placed.parameters]
+        noise = torch.randn(self.dim, generator=torch.Generator().manual_seed(0))
+        try:
+            point = self._start + far * noise.to(self._start)
+            return float(self._loss_at(placed, point, batch))
+        finally:
+            for p, data in zip(placed.parameters, before, strict=True):
+                p.data = data
 
     def batch_loss(self, batch: Any) -> Tensor:
         """The mean loss of a batch, a scalar, at the parameters where the model stands placed."""
@@ -219,38 +249,10 @@ class Supervised(Objective):
         if self._bytes is None:
             few = min(8, self.data.length)
             half = (few + 1) // 2
-            large, small = self._graph_bytes(few), self._graph_bytes(half)
+            large, small = (graph_bytes(self, self._start, count) for count in (few, half))
             each = (large - small) / (few - half) if few > half else large / few
             self._bytes = max(each, 1.0)
         return self._bytes
-
-    def _graph_bytes(self, count: int) -> int:
-        """Bytes that autograd saves for the gradient of the first ``count`` examples."""
-        sizes: dict[int, int] = {}
-        alive: list[Tensor] = []  # or an address would be given out, and counted, twice
-
-        def save(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            sizes[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)
-            return tensor
-
-        with (
-            torch.enable_grad(),
-            self.placed.at(self._start, self.mode, self.seed) as parameters,
-            torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor),
-        ):
-            batch = next(iter(self.weighted_chunks(count)))[0]
-            loss = self.batch_loss(batch)
-            if not loss.requires_grad:
-                raise ModelError("loss must depend on the model's parameters, but does not")
-            try:
-                slopes = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
-                refuse_hidden_weights(loss, slopes)
-                factor = 1
-            except (RuntimeError, NotImplementedError):
-                factor = 3
-        return factor * sum(sizes.values())
 
     def _fitting_chunk(self) -> int:
         each = self.bytes_per_example()
