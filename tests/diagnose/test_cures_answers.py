@@ -604,6 +604,44 @@ def test_a_step_of_the_users_own_is_cured_alike(cure: Cure) -> None:
     assert same(ends[0], ends[1])
 
 
+def odd_step(net: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    loss = net(batch[0]).square().mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def test_no_sharpness_aware_step_is_taken_on_a_loss_that_the_own_step_does_not_descend() -> None:
+    task = replace(momentum(), step=odd_step)
+    with pytest.raises(UsageError, match="sharpness_aware needs the gradient elsewhere of what"):
+        tw.race(task, ["sharpness_aware 0.05"], budget=2, seeds=1)
+
+
+def test_another_optimizer_steps_on_a_sharpness_aware_gradient_not_on_two() -> None:
+    task = momentum()
+    last = torch.optim.SGD(list(task.model.parameters())[-2:], lr=0.1)
+    first = torch.optim.SGD(list(task.model.parameters())[:-2], lr=0.1)
+
+    def step(net: nn.Module, batch: Any, optimizer: Any, other: Any) -> Tensor:
+        net.zero_grad()
+        loss = F.cross_entropy(net(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        other.step()
+        return loss
+
+    task = replace(task, step=step, optimizer=first, parts={"other": last})
+    moved = []
+    for cure in (None, cures.sharpness_aware(1e-9)):
+        training = Training.of(task)
+        if cure is not None:
+            cure.change(training, ground(task))  # type: ignore[misc]
+        training.advance(1)
+        moved.append(training.point())
+    torch.testing.assert_close(moved[0], moved[1])
+
+
 def test_hopping_never_ends_higher_and_leaves_a_poor_minimum() -> None:
     """Two-bit parity by two units, from minima where many descents end: most hops find the lower one."""
     task = tw.clinic.case("xor_poor_minimum")

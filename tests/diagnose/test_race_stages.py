@@ -78,6 +78,21 @@ def test_eight_cures_cost_four_of_the_longest_run_at_most(
     assert result.cost / seeds <= 4 * (longest + looks) + 1 / 3
 
 
+def test_cures_that_pay_before_their_first_step_leave_stages_out() -> None:
+    names = ["range_test 30", "range_test 20", "range_test 10", "batch_by_noise", "drop_erratic"]
+    names += ["down_weight_erratic 0.1", "revive", "restart"]
+    found = race(momentum(), names, budget=2 * BUDGET, seeds=2)
+    assert found.cost <= 4 * sum(arm.gain.cost for arm in found.arms if arm.name == "unchanged")
+
+
+def test_a_cure_whose_step_is_longer_than_its_trial_takes_one() -> None:
+    names = ["saddle_free_newton 10", *EIGHT[:4]]
+    found = race(momentum(), names, budget=100, seeds=1)
+    newton = found.arm("saddle_free_newton 10")
+    assert newton.losses[0][-1] != newton.losses[0][0]
+    assert "saddle_free_newton 10 (up to" not in found.claim
+
+
 def test_every_cure_has_its_floor_and_only_who_went_as_far_has_a_verdict() -> None:
     result = raced(seeds=3)
     assert {arm.name for arm in result.arms} >= {"unchanged", *EIGHT}

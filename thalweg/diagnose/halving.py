@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["FULL_FIELD", "MARKS", "Rung", "rungs"]
+__all__ = ["FULL_FIELD", "LONGEST_RUNS", "MARKS", "Rung", "rungs"]
 
 MARKS = 20
 """Looks at the loss along an arm that runs to the end."""
@@ -34,7 +34,8 @@ def rungs(cures: int) -> tuple[Rung, ...]:
     for a share f of the longest run, two go on to 2 f, and one to the end beside the unchanged run.
     Each stage starts from the user's state, on seeds that no later verdict uses. f is as large as
     (n + 1) f + 2 · 2 f + 2 ≤ 4 longest runs a seed allows for n cures, and never below 15%, at which
-    eight cures cost 3.95; each more costs 0.15.
+    eight cures cost 3.95; each more costs 0.15. Where cures spend much before their first step, the
+    combination and the second stage are left out as the cost of the whole asks.
     """
     if cures <= FULL_FIELD:
         return ()

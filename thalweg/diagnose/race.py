@@ -15,7 +15,7 @@ from thalweg.diagnose.combination import best_combination, named, parts, why_not
 from thalweg.diagnose.cures import CATALOGUE, Cure, full_name
 from thalweg.diagnose.examination import Examination, fan_in_scales
 from thalweg.diagnose.fingerprint import of_training
-from thalweg.diagnose.halving import MARKS, rungs
+from thalweg.diagnose.halving import LONGEST_RUNS, MARKS, rungs
 from thalweg.diagnose.judging import Ended, arms_of, claim, going_on, ranked, sentence
 from thalweg.diagnose.race_folder import RaceFolder
 from thalweg.diagnose.race_result import UNCHANGED, Arm, Race
@@ -173,7 +173,7 @@ def _length(e: Examination) -> float:
 
 
 class _Course:
-    """Runs the stages of one race; ``cost`` is what they spent."""
+    """Runs the stages of one race; ``cost`` is what they spent, ``looked`` what a look takes."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class _Course:
         self.folder = RaceFolder(folder, "" if folder is None else of_training(e), length)
         leg = Leg(e.task, None, 0, self.evaluations, (0.0, None), RandomState.now(), examination=e)
         loss, test, self.cost = look(forked(leg, e), e)
-        self.leg = replace(leg, start=(loss, test))
+        self.leg, self.looked = replace(leg, start=(loss, test)), self.cost
         if any("negative_curvature" in cure.name for cure in entered):
             negative, spent = _escape_step(e)
             self.leg, self.cost = replace(self.leg, negative=negative), self.cost + spent
@@ -205,8 +205,12 @@ class _Course:
         standing, ended = list(self.entered), {}
         trials = range(self.seeds, 2 * self.seeds)
         for rung in self.stages:
+            first = rung is self.stages[0]
+            if not (first or self._affords(len(standing), rung.marks)):
+                standing = standing[: rung.keep]
+                break
             ran = self._stage(standing, trials, rung.marks, dropped=True)
-            if rung is self.stages[0]:
+            if first and self._affords(1, rung.marks):
                 ran += self._stage(self._together(ran), trials, rung.marks, dropped=True)
             ended |= {each.name: each for each in ran}
             chosen = going_on(ran, rung.keep, self.judged_by)
@@ -217,8 +221,18 @@ class _Course:
             unchanged = next((i for i, each in enumerate(better) if each.cure is None), None)
             final += self._stage(self._together(better[:unchanged]), range(self.seeds), MARKS)
         if self.progress is not None:
-            self.progress("done", self.total, self.total)
+            self.progress("done", self.done, self.done)
         return ended | {each.name: each for each in final}
+
+    def _affords(self, arms: int, marks: int) -> bool:
+        """Whether so many arms may run so far, two to the end then, for LONGEST_RUNS of those in all.
+
+        What a cure spends before its first step, or in one that is longer than its trial, is not known
+        before.
+        """
+        looks = self.looked * MARKS + self.evaluations[-1]
+        ahead = (2 + arms * marks / MARKS) * looks * self.seeds
+        return self.cost - self.looked + ahead <= LONGEST_RUNS * looks * self.seeds
 
     def _ranked(self, ran: Sequence[Ended]) -> list[Ended]:
         return ranked(ran, self.judged_by)

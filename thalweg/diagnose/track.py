@@ -10,6 +10,7 @@ from torch import Tensor
 from thalweg.diagnose.combination import named
 from thalweg.diagnose.cures import Cure, Ground
 from thalweg.diagnose.examination import Examination, fan_in_scales
+from thalweg.diagnose.halving import MARKS
 from thalweg.diagnose.race_result import UNCHANGED
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.estimate import LOSS_COST
@@ -71,6 +72,11 @@ class Leg:
     examination: Examination | None = field(default=None, repr=False)
 
     @property
+    def trial(self) -> bool:
+        """Whether it ends before the race does."""
+        return len(self.evaluations) <= MARKS
+
+    @property
     def name(self) -> str:
         """Of the arm."""
         return UNCHANGED if self.cure is None else self.cure.name
@@ -127,7 +133,8 @@ def gone_on(leg: Leg, training: Training, e: Examination) -> Ran:
     looks = 0.0
     try:
         for goal in leg.evaluations[1:]:
-            if math.isfinite([leg.start[0], *losses][-1]) and _advance(training, goal, e):
+            least = int(leg.trial and goal == leg.evaluations[-1])
+            if math.isfinite([leg.start[0], *losses][-1]) and _advance(training, goal, e, least):
                 loss, test, cost = look(training, e)
                 looks += cost
             else:
@@ -188,13 +195,19 @@ def _change(leg: Leg, training: Training, e: Examination) -> None:
         leg.cure.change(training, ground)
 
 
-def _advance(training: Training, goal: float, e: Examination) -> bool:
+def _advance(training: Training, goal: float, e: Examination, least: int) -> bool:
     """Steps until ``goal`` evaluations are spent, to half a step of the user's own.
 
     A longer step than that is left where it would pass the goal: a cure whose steps are long would
-    else have more evaluations than the unchanged run.
+    else have more evaluations than the unchanged run. A trial's ``least`` steps are taken by then, if
+    they cost no more than the goal again: what has not moved cannot be judged.
     """
     own = e.batch_size / e.population
+    if len(training.losses) < least:
+        size = training.batch_size or e.batch_size
+        step = training.gradients_a_step * size / e.population
+        if goal < training.cost + step - 0.5 * min(step, own) and training.cost + step <= 2 * goal:
+            return training.advance(least)
     while training.cost < goal:
         size = training.batch_size or e.batch_size
         step = training.gradients_a_step * size / e.population

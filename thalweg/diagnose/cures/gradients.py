@@ -7,6 +7,7 @@ import torch
 
 from thalweg.diagnose.cures.cure import Cure, Ground, strength
 from thalweg.diagnose.cures.places import BETWEEN
+from thalweg.errors import UsageError
 from thalweg.run.training import Training
 
 __all__ = [
@@ -16,6 +17,10 @@ __all__ = [
     "sharpness_aware",
     "weight_decay",
 ]
+
+
+LIKE_OWN = 0.5
+"""Relative difference of two gradients that dropout may cause."""
 
 
 def _slopes(training: Training) -> list[torch.Tensor]:
@@ -163,6 +168,24 @@ def perturbed_descent(length: float = 0.1) -> Cure:
     )
 
 
+def _check_own(which: Training) -> None:
+    """Refuse a step of the user's own that descends something else than the task's loss.
+
+    At other weights only the task's loss has a gradient: that of the step is not to be had without
+    all else that the step does.
+    """
+    own = torch.cat([g.reshape(-1) for g in _slopes(which)])
+    seen = which.examples_seen
+    which.differentiate()
+    which.examples_seen = seen  # once, for one batch: what is raced costs what it costs its user
+    known = torch.cat([g.reshape(-1) for g in _slopes(which)])
+    if own.shape != known.shape or not (own - known).norm() <= LIKE_OWN * own.norm():
+        raise UsageError(
+            "cures must fit the training: sharpness_aware needs the gradient elsewhere of what the step "
+            "descends, which is not the task's loss"
+        )
+
+
 def sharpness_aware(radius: float = 0.05) -> Cure:
     """The gradient at ``radius`` up the slope, in the place of that where the weights are (SAM)."""
     radius = strength("radius", radius)
@@ -171,6 +194,8 @@ def sharpness_aware(radius: float = 0.05) -> Cure:
         training.gradients_a_step += 1
 
         def ascend(which: Training) -> None:
+            if which.task.step is not None and not which.losses:
+                _check_own(which)
             held = [p for group in which.optimizer.param_groups for p in group["params"]]
             held = [p for p in held if p.grad is not None]
             before = [p.detach().clone() for p in held]
@@ -178,6 +203,7 @@ def sharpness_aware(radius: float = 0.05) -> Cure:
             with torch.no_grad():
                 for p in held:
                     p.add_(p.grad, alpha=scale)
+            which.model.zero_grad()  # what other optimizers step on too
             which.differentiate()
             with torch.no_grad():
                 for p, old in zip(held, before, strict=True):
