@@ -1,6 +1,7 @@
 """Eigenvalues against dense ones, their bounds against the truth, and what the process cannot know."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -255,7 +256,21 @@ def test_same_seed_same_numbers() -> None:
     assert twice[0].top == twice[1].top and twice[0].bottom == twice[1].bottom
 
 
-@pytest.mark.parametrize("ends", [{"top": -1}, {"top": 0, "bottom": 0}])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"budget": 0}, "budget must be a whole number of 1 or more, not 0"),
+        ({"rtol": "a"}, "rtol must be a number above 0, not 'a'"),
+        ({"rtol": 0}, "rtol must be a number above 0, not 0"),
+        ({"point": [0.0]}, r"point must be a tensor of shape \(dim,\), not list"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        extreme_eigenvalues(Dense(torch.eye(2)), **asked)
+
+
+@pytest.mark.parametrize("ends", [{"top": -1}, {"top": 1.5}, {"top": 0, "bottom": 0}])
 def test_nothing_to_find_is_refused(ends: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="at least 0 and not both 0"):
         extreme_eigenvalues(Dense(torch.eye(2)), **ends)

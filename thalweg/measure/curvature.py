@@ -10,6 +10,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
+from thalweg.measure.asked import check_counts, check_ends, check_point, check_tolerance
 from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.multiplicity import places, told
 from thalweg.objective.base import Objective
@@ -82,8 +83,10 @@ def extreme_eigenvalues(
         much. Cost: 2 gradient evaluations a product and 1 for the graph. Peak memory: the graph of
         the gradient (at most ``objective.memory``) and ``products * dim`` numbers.
     """
-    if top < 0 or bottom < 0 or top + bottom == 0:
-        raise UsageError(f"top and bottom must be at least 0 and not both 0, not {top}, {bottom}")
+    check_ends(top, bottom)
+    check_counts(budget=budget)
+    check_tolerance(rtol)
+    check_point(point)
     if isinstance(what, Objective):
         if point is None:
             raise UsageError("point must be given with an objective")

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.measure.asked import check_point
 from thalweg.measure.curvature import CURVATURE
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator
@@ -32,6 +33,7 @@ def operator_of(
         return what, torch.empty(0) if point is None else point, unit
     if point is None:
         raise UsageError("point must be given with an objective")
+    check_point(point)
     return (Hessian if matrix == "hessian" else GaussNewton)(what, point), point, CURVATURE
 
 

@@ -10,8 +10,8 @@ import torch
 from scipy.linalg import eigh_tridiagonal, solve_banded
 from torch import Tensor
 
-from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
+from thalweg.measure.asked import check_counts
 from thalweg.measure.density import Density, Rule, distance
 from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.multiplicity import places
@@ -19,7 +19,7 @@ from thalweg.measure.operators import Deflated, operator_of
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
 
-__all__ = ["check_counts", "density", "density_of_space", "krylov_space", "rule_of"]
+__all__ = ["density", "density_of_space", "krylov_space", "rule_of"]
 
 KNOWN = 1e-2
 """Relative error up to which an eigenvalue at an end counts as known for itself."""
@@ -60,7 +60,8 @@ def density(
     Returns:
         Density. Cost: 2 gradient evaluations a product and 1 for the graph.
     """
-    check_counts(probes=probes, budget=budget)
+    check_counts(probes=probes)
+    check_counts(2, budget=budget)
     operator, like, unit = operator_of(what, point, matrix)
     generator = generator or torch.Generator().manual_seed(0)
     space = krylov_space(operator, like, budget // 2, memory, generator)
@@ -287,11 +288,3 @@ def _grow(space: Lanczos, enough: Callable[[], bool]) -> None:
         space.extend()
         if not math.isfinite(space.diagonal[-1]) or enough():
             return
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse what is no whole number of at least 1; of a budget, at least 2."""
-    for name, value in counts.items():
-        least = 2 if name == "budget" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UsageError(f"{name} must be a whole number of {least} or more, not {value!r}")

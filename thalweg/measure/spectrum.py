@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
+from thalweg.measure.asked import check_counts, check_ends, check_tolerance
 from thalweg.measure.curvature import Accurate
 from thalweg.measure.density import Density
 from thalweg.measure.multiplicity import Place, places, told
 from thalweg.measure.operators import Counted, operator_of
-from thalweg.measure.quadrature import check_counts, density_of_space, krylov_space
-from thalweg.measure.trace import better, check_tolerance, deflated_trace, trace_in_parts
+from thalweg.measure.quadrature import density_of_space, krylov_space
+from thalweg.measure.trace import better, deflated_trace, trace_in_parts
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
 
@@ -146,10 +146,11 @@ def spectrum(
         product and 1 for the graph. The memory is that of
         :func:`~thalweg.measure.curvature.extreme_eigenvalues`.
     """
-    if top < 0 or bottom < 0 or top + bottom == 0:
-        raise UsageError(f"top and bottom must be at least 0 and not both 0, not {top}, {bottom}")
-    check_counts(probes=probes, budget=budget)
+    check_ends(top, bottom)
+    check_counts(probes=probes)
+    check_counts(2, budget=budget)
     check_tolerance(rtol)
+    check_tolerance(eigenvalue_rtol, "eigenvalue_rtol")
     operator, like, unit = operator_of(what, point, matrix)
     tell = progress or (lambda phrase: None)
     generator = generator or torch.Generator().manual_seed(0)

@@ -7,19 +7,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.errors import UsageError
 from thalweg.estimate import PRODUCT_COST, Estimate
+from thalweg.measure.asked import check_counts, check_tolerance
 from thalweg.measure.curvature import CURVATURE
 from thalweg.measure.density import half_width
 from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.operators import operator_of
-from thalweg.measure.quadrature import check_counts, krylov_space
+from thalweg.measure.quadrature import krylov_space
 from thalweg.measure.trace_parts import trace_by_parts
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
 from thalweg.objective.supervised import Supervised
 
-__all__ = ["Hutchinson", "better", "check_tolerance", "deflated_trace", "trace", "trace_in_parts"]
+__all__ = ["Hutchinson", "better", "deflated_trace", "trace", "trace_in_parts"]
 
 LEAST = 4
 """Random vectors at least: of fewer the error could not be told."""
@@ -173,7 +173,7 @@ def trace(
         The trace, with an error twice which holds in at least 95% of draws. Cost: 2 gradient
         evaluations a product and 1 for the graph.
     """
-    check_counts(budget=budget)
+    check_counts(2, budget=budget)
     check_tolerance(rtol)
     generator = generator or torch.Generator().manual_seed(0)
     parts = trace_in_parts(what, point, matrix, rtol=rtol, budget=budget, generator=generator)
@@ -214,9 +214,3 @@ def better(one: Estimate | None, other: Estimate) -> Estimate:
         return other
     first = one if not one.error > other.error else other
     return Estimate(first.value, first.error, first.unit, one.cost + other.cost)
-
-
-def check_tolerance(rtol: float) -> None:
-    """Refuse what is no finite number above 0."""
-    if not rtol > 0 or math.isinf(rtol):
-        raise UsageError(f"rtol must be a number above 0, not {rtol!r}")
