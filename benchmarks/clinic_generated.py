@@ -42,8 +42,9 @@ EARLIER = (
     "the truth, since the second: higher rates are tried up to ten thousand times the run's own; a nudge is "
     "compared with as many steps without one; where one step along the gradient gains as much, the nudge "
     "proves no saddle; what has been thrown above a constant predictor and is kept there by its rate "
-    "diverges; and what ends no lower than a constant predictor is not healthy. The rules of the third were changed in "
-    "one sign alone, that of the spikes of a run which has just been thrown up, and not for the runs drawn."
+    "diverges; and what ends no lower than a constant predictor is not healthy. The rules of "
+    "the third were changed in one sign alone, that of the spikes of a run which has just been thrown up, "
+    "and not for the runs drawn."
 )
 """What was found before, so that this is not taken for the first attempt."""
 
