@@ -197,7 +197,7 @@ def residual_trace(
     cost, rounds = 0.0, 0
     while True:
         fresh: list[list[tuple[float, float]]] = []
-        repeat = 1 if rounds == 0 else max(1, min(8, rounds))
+        repeat = min(8, max(LEAST, rounds))
         with (
             torch.enable_grad(),
             residual.placed.at(point, residual.mode, residual.seed) as parameters,
@@ -207,18 +207,16 @@ def residual_trace(
                 slopes = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
                 cost += weight
                 for group in groups:
-                    samples = [
-                        _quadratic(parameters, slopes, group, generator) for _ in range(repeat)
-                    ]
-                    fresh.append(samples)
-                    if any(map(any, samples)):
+                    samples = [_quadratic(parameters, slopes, group, generator)]
+                    if any(samples[0]):
+                        more = range(repeat - 1)
+                        samples += [_quadratic(parameters, slopes, group, generator) for _ in more]
                         cost += repeat * weight * 2 / len(groups)
+                    fresh.append(samples if any(samples[0]) else samples * repeat)
         rounds += repeat
         cells.rows = [a + b for a, b in zip(cells.rows, fresh)] if cells.rows else fresh
-        if rounds == 1 and not any(any(pair) for row in fresh for pair in row):
+        if not any(any(pair) for row in cells.rows for pair in row):
             return Estimate(0.0, 0.0, unit, cost)
-        if rounds < LEAST:
-            continue
         value, error = cells.total()
         allowed = max(rtol * abs(beside + value), 1e-300)
         needed = cost * (error / allowed) ** 2
