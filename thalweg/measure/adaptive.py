@@ -39,10 +39,6 @@ LEAST, MARGIN = 0.6, 1.3
 larger they are taken to be than they were. Both, and ``USUAL``, were set on small networks, made
 surfaces and ResNet-20s of other seeds and examples than the benchmark judges."""
 
-FADING = 0.8
-"""What is left with each further round of how far off an earlier one found the spline: a kink that one
-round meets is not gone where the next ones miss it. Set on the benchmark's own ResNet-20s."""
-
 USUAL = 1.7
 """Of a few Gaussian errors, the largest in units of their width."""
 
@@ -161,15 +157,14 @@ def _against(off: np.ndarray, unsure: np.ndarray) -> np.ndarray:
 def _reach(unsure: np.ndarray, trust: Sequence[np.ndarray]) -> float:
     """What no error exceeds, but with probability ``RISK``: Σ P(|eᵢ| > reach) = RISK.
 
-    Each error has a Gaussian's tail. Its width is what the spline expects times how far off that was in
-    the rounds so far, by root mean square or by the largest, the last two in full. So one rough corner and a whole rough plane, where
+    Each error has a Gaussian's tail. Its width is what the spline expects times how far off that was
+    lately, by root mean square or by the largest. So one rough corner and a whole rough plane, where
     many errors compete for the largest, are told apart.
     """
     largest = float(unsure.max(initial=0.0))
-    factor = LEAST
-    for ago, ratios in enumerate(reversed([ratios for ratios in trust if len(ratios)])):
-        size = max(float(np.sqrt(np.mean(ratios**2))), float(ratios.max()) / USUAL)
-        factor = max(factor, size * FADING ** max(0, ago - 1))
+    lately = [ratios for ratios in trust[-2:] if len(ratios)]
+    sizes = [max(float(np.sqrt(np.mean(r**2))), float(r.max()) / USUAL) for r in lately]
+    factor = max([LEAST, *sizes])
     if largest == 0 or not math.isfinite(largest):
         return largest
     widths = MARGIN * factor * unsure[unsure > 1e-3 * largest]
