@@ -117,3 +117,15 @@ def test_weight_decay_beside_a_gauss_newton_matrix_of_low_rank_is_a_number() -> 
         ):
             assert found.mean_size.value >= 0.01 - 2 * found.mean_size.error
             assert found.effective_rank.value > 1
+
+
+def test_a_space_that_gives_its_memory_back_knows_what_it_knew() -> None:
+    start = torch.randn(203, generator=seeded(0), dtype=torch.float64)
+    space = Lanczos(diagonal(3.0, 1.0, -1.0, np.linspace(0, 0.3, 200)), start, 60)
+    for _ in range(20):
+        space.extend()
+    before = [part.copy() for part in space.ritz()]
+    space.forget()
+    assert space.full and not space.rows(space.size)
+    for one, other in zip(before, space.ritz(), strict=True):
+        np.testing.assert_array_equal(one, other)

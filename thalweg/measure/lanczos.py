@@ -67,6 +67,11 @@ class Lanczos:
         """The unit vector that the next product begins with; nothing where ``exhausted``."""
         return self._next
 
+    def forget(self) -> None:
+        """Give the memory of the basis back; what is known of the eigenvalues stays."""
+        self.most, self._last = self.size, None
+        self._blocks.clear()
+
     def remainder(self, vector: Tensor) -> Tensor:
         """What of a vector of shape ``(dim,)`` is orthogonal to the space."""
         for rows in self.rows(self.size):

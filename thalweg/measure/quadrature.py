@@ -103,6 +103,7 @@ def density_of_space(
         if not math.isfinite(fresh.diagonal[-1]):
             break
         seen.append((fresh, len(known.values), known.look(fresh, unit)))
+        fresh.forget()
         budget -= fresh.size
     single = known.single()
     rules = []
