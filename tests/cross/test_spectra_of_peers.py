@@ -30,7 +30,9 @@ def test_gauss_newton_products_and_traces_agree_with_curvlinops() -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             whole = HessianLinearOperator(*arguments, check_deterministic=False)
-            traces = float(xtrace(peer, 60)), float(xtrace(whole, 60))
+            known = float(xtrace(peer, 60))
+            draws = [float(xtrace(whole, 60)) for _ in range(20)]  # each off by some 5%
+            traces = known, sum(draws) / len(draws)
     torch.testing.assert_close(GaussNewton(objective, point) @ block, theirs.T.contiguous())
     assert trace(objective, point, matrix="gauss-newton").value == pytest.approx(
         traces[0], rel=1e-3

@@ -51,8 +51,8 @@ FEW = 0.01
 LOOKED_AT = 2048
 """Single examples at most: the rarer, the easier missed by a draw."""
 
-ROUNDING = 1e-4
-"""Share of the mean loss below which an example's is not told from 0."""
+NEAR_LEAST = 0.1
+"""Height of an example's loss above the least, as a share of the mean one, from which it counts."""
 
 RECENT = 300
 """Losses of the history that count for jumps, with those of the continuation."""
@@ -174,11 +174,12 @@ def _add_rare(e: Examination) -> None:
         return
     share = float(np.sort(squares)[-few:].sum()) / whole
     e.add("rare_share", Estimate(share, 0.0, "of the squared gradients", found.cost), charge=False)
-    floor = ROUNDING * float(found.losses.mean())
+    above = found.losses - found.losses.min()
+    floor = NEAR_LEAST * float(above.mean())
     plain = e.view.known and not e.view.adaptive and bool((e.view.metric == 1).all())
-    if plain and floor > 0 and found.losses.min() >= 0:
-        # Of a loss that is nowhere below 0, ‖∇fᵢ‖² / 2fᵢ is at most its curvature.
-        curvature = squares / (2 * np.maximum(found.losses, floor))
+    if plain and floor > 0:
+        # Of a loss that is nowhere below 0, ‖∇fᵢ‖² / 2fᵢ is at most its curvature; here 0 is the least.
+        curvature = squares / (2 * np.maximum(above, floor))
         steps = e.view.rate / (1 - e.view.momentum) / e.batch_size * curvature
         e.add("overstep", Estimate(float(steps.max())), charge=False)
         e.add("overstep_share", Estimate(float((steps > 1).mean())), charge=False)
