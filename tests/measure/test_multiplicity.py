@@ -97,9 +97,9 @@ def test_a_second_that_rounding_brought_says_that_there_may_be_more() -> None:
 
 
 def test_after_a_place_of_unknown_number_nothing_is_told() -> None:
-    one = Place((1.0,), (1e-3,), 0, 1, True, False)
-    two = Place((2.0,), (1e-3,), 0, 2, False, True)
-    same = Place((1.999,), (1e-3,), 0, 1, True, False)
+    one = Place((1.0,), (1e-3,), 1, True, False)
+    two = Place((2.0,), (1e-3,), 2, False, True)
+    same = Place((1.999,), (1e-3,), 1, True, False)
     ends, all_told = told([one, same, two], 5, "1", largest=True)
     assert [e.value for e in ends] == [2, 2, 1.999] and not all_told
     ends, all_told = told([one, two], 1, "1", largest=False)

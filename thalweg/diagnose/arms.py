@@ -10,7 +10,7 @@ import torch
 from thalweg.diagnose.continuation import Continuation, continued
 from thalweg.diagnose.examination import Examination, plain_history
 from thalweg.diagnose.history import jumps
-from thalweg.diagnose.thresholds import STILL, TEST_RISE
+from thalweg.diagnose.thresholds import FEW, STILL, TEST_RISE
 from thalweg.estimate import Estimate
 from thalweg.measure.examples import per_example
 
@@ -44,9 +44,6 @@ FREEDOM = 2.0
 
 SUSPECT = 5.0
 """Spreads of a jump from which single examples are looked at."""
-
-FEW = 0.01
-"""Share of the examples that are few."""
 
 LOOKED_AT = 2048
 """Single examples at most: the rarer, the easier missed by a draw."""

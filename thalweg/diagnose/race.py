@@ -230,9 +230,9 @@ class _Course:
         What a cure spends before its first step, or in one that is longer than its trial, is not known
         before.
         """
-        looks = self.looked * MARKS + self.evaluations[-1]
-        ahead = (2 + arms * marks / MARKS) * looks * self.seeds
-        return self.cost - self.looked + ahead <= LONGEST_RUNS * looks * self.seeds
+        longest = self.looked * MARKS + self.evaluations[-1]
+        ahead = (2 + arms * marks / MARKS) * longest * self.seeds
+        return self.cost - self.looked + ahead <= LONGEST_RUNS * longest * self.seeds
 
     def _ranked(self, ran: Sequence[Ended]) -> list[Ended]:
         return ranked(ran, self.judged_by)

@@ -1,6 +1,7 @@
 """What may be asked for: counts, accuracies and points that make sense, or one sentence."""
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +14,7 @@ __all__ = ["check_counts", "check_ends", "check_point", "check_tolerance"]
 def check_counts(least: int = 1, /, **counts: Any) -> None:
     """Refuse what is no whole number of at least ``least``."""
     for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
             raise UsageError(f"{name} must be a whole number of {least} or more, not {value!r}")
 
 
@@ -28,7 +29,7 @@ def check_ends(top: Any, bottom: Any) -> None:
 
 def check_tolerance(value: Any, name: str = "rtol") -> None:
     """Refuse what is no finite number above 0."""
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
+    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
         raise UsageError(f"{name} must be a number above 0, not {value!r}")
 
 

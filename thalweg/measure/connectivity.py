@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import Estimate
+from thalweg.measure.asked import check_counts, check_tolerance
 from thalweg.measure.plain import plain
 from thalweg.measure.rises import Rises
 from thalweg.objective.base import Objective
@@ -221,13 +221,11 @@ def bezier_path(
         The control point, the loss met at each step, and the cost: ``batch_size / n`` a step.
     """
     first, second = _alike(objective, first.detach(), second.detach())
-    for name, value in {"steps": steps, "batch_size": batch_size}.items():
-        if name == "batch_size" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-            raise UsageError(f"{name} must be a whole number of 1 or more, not {value!r}")
-    if rate is not None and not (isinstance(rate, Real) and 0 < float(rate) < math.inf):
-        raise UsageError(f"rate must be a number above 0, not {rate!r}")
+    check_counts(steps=steps)
+    if batch_size is not None:
+        check_counts(batch_size=batch_size)
+    if rate is not None:
+        check_tolerance(rate, "rate")
     if rate is None:
         apart = float((second - first).double().norm()) / math.sqrt(len(first))
         rate = 0.1 * apart or 1e-3

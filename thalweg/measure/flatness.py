@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.estimate import LOSS_COST, Estimate
+from thalweg.measure.asked import check_counts
 from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.directions import random_directions
 from thalweg.measure.plain import plain
@@ -124,8 +124,7 @@ def flatness(
     Raises:
         UsageError: an argument that breaks a rule; a point that must be given.
     """
-    if isinstance(lines, bool) or not isinstance(lines, Integral) or int(lines) < 0:
-        raise UsageError(f"lines must be a whole number of 0 or more, not {lines!r}")
+    check_counts(0, lines=lines)
     tell = progress or (lambda _: None)
     plain_loss = without_decay(objective)
     network = plain_loss if isinstance(plain_loss, Supervised) else None

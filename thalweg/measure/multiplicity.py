@@ -29,7 +29,6 @@ class Place:
 
     Attributes:
         values, errors: of the Ritz values, ascending.
-        begin: place of the first of them among all.
         least: eigenvalues that are there, but for a probability of :data:`RARE`.
         alone: whether the Ritz values are all the eigenvalues there, as far as their weight tells.
         more: whether there may be more than ``least``.
@@ -37,15 +36,14 @@ class Place:
 
     values: tuple[float, ...]
     errors: tuple[float, ...]
-    begin: int
     least: int
     alone: bool
     more: bool
 
     @classmethod
     def of(cls, estimate: Estimate, *, more: bool) -> "Place":
-        """One eigenvalue that was found in another way; ``begin`` is -1."""
-        return cls((estimate.value,), (estimate.error,), -1, 1, True, more)
+        """One eigenvalue that was found in another way."""
+        return cls((estimate.value,), (estimate.error,), 1, True, more)
 
 
 def places(space: Lanczos, known: float = 1e-2, *, checked: bool = False) -> list[Place]:
@@ -71,7 +69,6 @@ def places(space: Lanczos, known: float = 1e-2, *, checked: bool = False) -> lis
             Place(
                 tuple(values[begin:end].tolist()),
                 tuple(errors[begin:end].tolist()),
-                begin,
                 _least(weight, count),
                 alone,
                 brought or not alone,
