@@ -49,7 +49,8 @@ def test_polynomials_are_exact_and_nothing_is_unsure_about_them(power: int) -> N
     values = (1 + places[:, 0] - 2 * places[:, 1]) ** degree
     between = np.random.default_rng(4).uniform(-1, 1, (20, 2))
     spline = Spline(places, values, power)
-    told, unsure = spline(between), spline.deviation(between)
+    told, unsure = spline.with_deviation(between)
+    assert (told == spline(between)).all()
     expected = (1 + between[:, 0] - 2 * between[:, 1]) ** degree
     assert told == pytest.approx(expected, abs=1e-6)
     assert unsure.max() < 1e-6
@@ -62,6 +63,6 @@ def test_it_is_less_sure_farther_from_values_and_where_the_surface_is_rough() ->
     spline = Spline(places, rough + places[:, 1])
     near, far = np.array([[0.76, 0.76]]), np.array([[0.88, 0.88]])
     calm = np.array([[-0.88, 0.88]])
-    (near_off,), (far_off,), (calm_off,) = (spline.deviation(p) for p in (near, far, calm))
+    (near_off,), (far_off,), (calm_off,) = (spline.with_deviation(p)[1] for p in (near, far, calm))
     assert far_off > 3 * near_off
     assert far_off > 2 * calm_off

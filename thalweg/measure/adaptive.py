@@ -1,10 +1,10 @@
-"""A grid of values from few of them: sampled where the interpolation is least sure, and held to account.
+"""A grid of values from few of them: sampled where the interpolation is doubtful, and held to account.
 
 Every value that is evaluated belongs to the grid and is shown as it is; the rest are interpolated.
 The first places are Chebyshev's. Each further round evaluates the places where the spline is least
-sure. Its error there, before it has seen them, tells how far its uncertainty can be trusted. At the
-end places are held back, half of them drawn at random, half where the spline is least sure; the
-largest error that all this leaves possible is the bound.
+sure, and those where a smoother one says something else. Its error there, before it has seen them,
+tells how far its uncertainty can be trusted. At the end places are held back, half of them drawn at
+random, half doubtful ones; the largest error that all this leaves possible is the bound.
 """
 
 import math
@@ -90,21 +90,22 @@ def fill(
         if between is None or len(rest) < (1 - ENOUGH) * grid.size:
             grid.look(rest)
             return replace(grid.filled(None, 0.0, 0.0, tolerance), rough=True)
-        told, unsure = grid.told(between, rest)
+        told = grid.told(between, rest)
+        unsure = told.unsure
         most = tolerance * grid.range if grid.range > grid.rounding else grid.rounding
         if _reach(unsure, trust) > most:
             count = max(FEWEST, int(GROWTH * grid.seen.sum()))
-            chosen = grid.worst(rest, unsure, count)
-            off = grid.errors(rest[chosen], told[chosen])
+            chosen = grid.doubtful(rest, told, count)
+            off = grid.errors(rest[chosen], told.values[chosen])
             trust.append(_against(off, unsure[chosen]))
             continue
         checks = max(CHECKS, int(SHARE * grid.seen.sum()))
-        chosen = grid.worst(rest, unsure, checks // 2)
+        chosen = grid.doubtful(rest, told, checks // 2)
         others = np.setdiff1d(np.arange(len(rest)), chosen)
         drawn = generator.choice(others, min(checks - len(chosen), len(others)), replace=False)
         held = np.concatenate([chosen, drawn])
         before = grid.used.copy()
-        off = grid.errors(rest[held], told[held])
+        off = grid.errors(rest[held], told.values[held])
         trust.append(_against(off, unsure[held]))
         left = np.setdiff1d(np.arange(len(rest)), held)
         bound = max(_reach(unsure[left], trust), float(off.max()))
@@ -130,12 +131,12 @@ def carried(
     if between is None:
         grid.look(held)
         return grid.filled(None, 0.0, 0.0, first.tolerance)
-    told, unsure = grid.told(between, held)
+    told = grid.told(between, held)
     before = grid.used.copy()
-    off = grid.errors(held, told)
+    off = grid.errors(held, told.values)
     checked, grid.used = grid.used & ~before, before
-    unsure_of_rest = grid.told(between, rest)[1]
-    bound = max(_reach(unsure_of_rest, [_against(off, unsure)]), float(off.max()))
+    unsure = grid.told(between, rest).unsure
+    bound = max(_reach(unsure, [_against(off, told.unsure)]), float(off.max()))
     found = grid.filled(between, bound, float(off.max()), first.tolerance, checked)
     low, high = limits
     inside = np.clip(found.values, low, high)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from thalweg.errors import UsageError
-from thalweg.measure.spline import Interpolation, Spline
+from thalweg.measure.spline import Interpolation, Spline, Told
 
 __all__ = ["Evaluate", "Filled", "Grid"]
 
@@ -152,27 +152,35 @@ class Grid:
             self._power, self._size_then = found.power, len(values)
         return found
 
-    def told(self, between: Interpolation, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What it says there, and how unsure it is: wholly so beside a value not finite."""
-        told, unsure = between(self.places[flat])
+    def told(self, between: Interpolation, flat: np.ndarray) -> Told:
+        """What it says there, wholly unsure beside a value not finite."""
+        told = between(self.places[flat])
         beside, inside = self._gaps(flat)
-        return np.where(inside, np.nan, told), np.where(
-            inside, 0.0, np.where(beside, np.inf, unsure)
+        unsure, apart = (
+            np.where(inside, 0.0, np.where(beside, np.inf, doubt))
+            for doubt in (told.unsure, told.apart)
         )
+        return Told(np.where(inside, np.nan, told.values), unsure, apart)
 
-    def worst(self, rest: np.ndarray, unsure: np.ndarray, count: int) -> np.ndarray:
-        """Positions in ``rest`` where the interpolation is least sure, apart from each other."""
+    def doubtful(self, rest: np.ndarray, told: Told, count: int) -> np.ndarray:
+        """Positions in ``rest`` to look at, apart from each other.
+
+        Half of them where the interpolation is least sure, half where its two splines are farthest
+        apart: there the surface has a kink that no distance from known values foretells.
+        """
         places = self.places[rest]
         hole = KDTree(self.places[self.seen]).query(places)[0]
-        left = np.where(np.isinf(unsure), 1e300, unsure)
-        chosen = []
-        for _ in range(min(count, len(rest))):
-            worst = int(left.argmax())
-            if left[worst] <= 0:
-                break
-            chosen.append(worst)
-            apart = np.sqrt(((places - places[worst]) ** 2).sum(1))
-            left = left * np.minimum(1.0, apart / hole) ** 2
+        room = np.ones(len(rest))
+        chosen: list[int] = []
+        for doubt, many in ((told.unsure, count - count // 2), (told.apart, count // 2)):
+            finite = np.where(np.isinf(doubt), 1e300, doubt)
+            for _ in range(min(many, len(rest) - len(chosen))):
+                worst = int((finite * room).argmax())
+                if finite[worst] * room[worst] <= 0:
+                    break
+                chosen.append(worst)
+                distance = np.sqrt(((places - places[worst]) ** 2).sum(1))
+                room *= np.minimum(1.0, distance / hole) ** 2
         return np.array(chosen, dtype=int)
 
     def errors(self, flat: np.ndarray, told: np.ndarray) -> np.ndarray:
@@ -206,7 +214,7 @@ class Grid:
     ) -> Filled:
         rest = np.flatnonzero(~self.seen)
         if between is not None and len(rest):
-            told, _ = self.told(between, rest)
+            told = self.told(between, rest).values
             self.values[rest] = np.exp(told) if self.logarithm else told
         checked = np.zeros(self.size, bool) if checked is None else checked
         finite = self.shown[np.isfinite(self.shown)]

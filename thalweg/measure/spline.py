@@ -1,12 +1,13 @@
 """Interpolation between scattered places, with the error that each value left out would have had."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 import numpy as np
 from scipy.spatial import KDTree
 
-__all__ = ["Interpolation", "Spline"]
+__all__ = ["Interpolation", "Spline", "Told"]
 
 NEIGHBOURS = 6
 """Values whose left-out errors tell how rough the surface is at a place."""
@@ -58,8 +59,8 @@ class Spline:
         """Values at places ``(m, d)``."""
         return self._middle + self._cross(places) @ self._weights
 
-    def deviation(self, places: np.ndarray) -> np.ndarray:
-        """The standard deviation of the values at places ``(m, d)``."""
+    def with_deviation(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values at places ``(m, d)``, and the standard deviation of each."""
         cross = self._cross(places)
         distances, nearest = self._tree.query(places, k=min(NEIGHBOURS, len(self.places)))
         variance = -((cross @ self._inverse) * cross).sum(axis=1)
@@ -67,7 +68,7 @@ class Spline:
         variance = np.maximum(variance, 1e-2 * (first / 2) ** self.power)  # what rounding took away
         nearby = self._standard.reshape(-1)[nearest].reshape(len(places), -1) ** 2
         rough = (nearby.sum(axis=1) + np.mean(self._standard**2)) / (nearby.shape[1] + 1)
-        return np.sqrt(variance * rough)
+        return self._middle + cross @ self._weights, np.sqrt(variance * rough)
 
     def _cross(self, places: np.ndarray) -> np.ndarray:
         return np.concatenate([self._kernel(places), self._trend(places)], axis=1)
@@ -89,11 +90,26 @@ class Spline:
         return np.stack([np.prod(places**exponents, axis=1) for exponents in kept], axis=1)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What an interpolation says of places.
+
+    Attributes:
+        values: at each, ``(m,)``.
+        unsure: the standard deviation of each.
+        apart: how far apart the splines of the two powers are at each.
+    """
+
+    values: np.ndarray
+    unsure: np.ndarray
+    apart: np.ndarray
+
+
 class Interpolation:
     """The spline of a power, as unsure as the one of power 3 says, at the level of its own errors.
 
     A smoother spline predicts better where the surface is smooth, but it is sure of what lies
-    beside a value, and there a kink throws it off.
+    beside a value, and there a kink throws it off. Beside a kink the two are far apart.
 
     Args:
         places: ``(n, d)``, no two equal; best of order 1.
@@ -102,18 +118,17 @@ class Interpolation:
     """
 
     def __init__(self, places: np.ndarray, values: np.ndarray, power: int | None = None) -> None:
-        plain = Spline(places, values, 3)
-        self._spline = plain
-        if power != 3:
-            smooth = Spline(places, values, 5)
-            if power == 5 or _missed(smooth) < _missed(plain):
-                self._spline = smooth
-        self.power = self._spline.power
-        self._plain, self._level = plain, _missed(self._spline) / max(_missed(plain), 1e-300)
+        self._plain, self._smooth = (Spline(places, values, p) for p in (3, 5))
+        plain, smooth = _missed(self._plain), _missed(self._smooth)
+        self.power = power or (5 if smooth < plain else 3)
+        self._level = smooth / max(plain, 1e-300) if self.power == 5 else 1.0
 
-    def __call__(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values at places ``(m, d)``, and the standard deviation of each."""
-        return self._spline(places), self._level * self._plain.deviation(places)
+    def __call__(self, places: np.ndarray) -> Told:
+        """What it says of places ``(m, d)``."""
+        plain, deviation = self._plain.with_deviation(places)
+        smooth = self._smooth(places)
+        values = smooth if self.power == 5 else plain
+        return Told(values, self._level * deviation, np.abs(smooth - plain))
 
 
 def _missed(spline: Spline) -> float:
