@@ -5,8 +5,9 @@ filter-normalised plane; processor time of ours against that of the whole grid, 
 the true largest error against the bound that is told.
 
 ResNet-20: 128 images of 3x32x32, BatchNorm in evaluation mode, at their start or briefly trained,
-each over a plane of its own. A grid is kept in a folder value by value, so that this can be stopped and
-gone on with; ours is then judged by the values kept.
+each over a plane of its own. Their grids, evaluated whole, are kept beside the results, and ours is judged
+by them; with `--folder` they are made anew, which takes an hour and a half. Each is kept there value by
+value, so that this can be stopped and gone on with.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch import nn
 
 from benchmarks._resnet import images, trained_resnet20
 from benchmarks._results import (
+    RESULTS,
     caption,
     digits,
     environment,
@@ -30,17 +32,19 @@ from benchmarks._results import (
     timed,
     train,
 )
+from thalweg.measure.adaptive import Filled, fill
 from thalweg.measure.directions import Flat, random_directions
-from thalweg.measure.surface import Surface, surface
+from thalweg.measure.surface import ROUNDING, surface
 from thalweg.objective.supervised import Supervised
 
 NETWORKS, SEEDS = 20, 5
 FIRST_SEED = 400
 """Others served to set the constants of the bound."""
 
-SIZE = 51
-RESNET_SIZE = 51
-"""Some four minutes a network; with 26 a quarter of that."""
+SIZE, EXAMPLES = 51, 128
+
+GRIDS = RESULTS / "resnet_surfaces.npy"
+"""Losses ``(NETWORKS, SIZE, SIZE)`` of the ResNet-20s, in the single precision they were computed in."""
 
 STEPS = (0, 10, 25)
 """Of training, by seed."""
@@ -54,20 +58,18 @@ def plane(objective: Supervised, seed: int) -> Flat:
     return random_directions(objective, objective.point(), generator=generator)
 
 
-def true_error(found: Surface, exact: Surface) -> float:
-    """The largest of all values, as a share of the range of the view."""
-    shown = np.log if found.logarithm else np.asarray
-    truth = shown(exact.values)
-    return float(np.abs(shown(found.values) - truth).max() / np.ptp(truth))
+def judged(found: Filled, truth: np.ndarray, logarithm: bool) -> dict[str, Any]:
+    """What it cost, how far off it is, and how far off it says that it may be.
 
-
-def judged(found: Surface, exact: Surface) -> dict[str, Any]:
-    """What it cost, how far off it is, and how far off it says that it may be."""
+    Both as shares of the range of the view, the true error being the largest of all values.
+    """
+    shown = np.log if logarithm else np.asarray
+    error = np.abs(shown(found.values) - shown(truth)).max() / np.ptp(shown(truth))
     return {
-        "evaluations": found.loss.evaluations,
-        "saved": found.loss.saved,
-        "bound": found.loss.share,
-        "error": true_error(found, exact),
+        "evaluations": found.evaluations,
+        "saved": found.saved,
+        "bound": found.share,
+        "error": float(error),
     }
 
 
@@ -87,7 +89,7 @@ def on_digits(seeds: int) -> list[dict[str, Any]]:
                 {
                     "seed": seed,
                     "view": view,
-                    **judged(found, exact),
+                    **judged(found.loss, exact.values, log),
                     "faster": whole.processor / few.processor,
                     "grid seconds": whole.processor,
                 }
@@ -96,20 +98,34 @@ def on_digits(seeds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def on_resnets(networks: int, size: int, examples: int, folder: Path) -> list[dict[str, Any]]:
-    """One row for each network and view."""
-    rows = []
-    for seed in range(FIRST_SEED, FIRST_SEED + networks):
-        data = images(seed, examples)
+def whole_grids(folder: Path) -> np.ndarray:
+    """Every value of every network's grid, each kept in the folder as it comes."""
+    grids = np.empty((NETWORKS, SIZE, SIZE), np.float32)
+    for place, seed in enumerate(range(FIRST_SEED, FIRST_SEED + NETWORKS)):
+        data = images(seed, EXAMPLES)
         model = trained_resnet20(seed, data, STEPS[seed % len(STEPS)])
         objective = Supervised(model, nn.functional.cross_entropy, data, chunk=64)
+        where = folder / f"{EXAMPLES}-{SIZE}-{seed}"
         flat = plane(objective, seed)
-        where = folder / f"{examples}-{size}-{seed}"
-        exact = surface(objective, flat, size=size, exact=True, folder=where)
+        grids[place] = surface(objective, flat, size=SIZE, exact=True, folder=where).values
+        print(f"{seed}: from {grids[place].min():.3g} to {grids[place].max():.3g}", flush=True)
+    return grids
+
+
+def on_resnets(grids: np.ndarray) -> list[dict[str, Any]]:
+    """One row for each network and view; what `surface` evaluates is looked up."""
+    rows = []
+    for seed, grid in enumerate(grids.astype(float), FIRST_SEED):
         for view in FASTER:
             log = view == "logarithmic"
-            found = surface(objective, flat, size=size, logarithm=log, folder=where)
-            rows.append({"seed": seed, "view": view, **judged(found, exact)})
+            found = fill(
+                lambda indices: grid[tuple(indices.T)],  # noqa: B023
+                grid.shape,
+                logarithm=log,
+                generator=np.random.default_rng(0),
+                precision=ROUNDING * torch.finfo(torch.float32).eps,
+            )
+            rows.append({"seed": seed, "view": view, **judged(found, grid, log)})
             print(_told(rows[-1]), flush=True)
     return rows
 
@@ -148,17 +164,14 @@ def table(result: dict[str, Any]) -> str:
             if not result.get(key):
                 continue
             s = summary(result[key], view)
-            of = result["size"] if key == "digits" else result["resnet size"]
             faster = f"{s['faster']:.1f}x" if "faster" in s else ""
             lines.append(
-                f"| {s['surfaces']} of the {name}, {of} x {of} | {view} | {s['evaluations']:.0f} "
+                f"| {s['surfaces']} of the {name}, {SIZE} x {SIZE} | {view} | {s['evaluations']:.0f} "
                 f"| {s['saved']:.1f}x, 1.5x or more in {s['save 1.5 or more']} | {faster} "
                 f"| {100 * s['error']:.2g}% of the range | {s['within the bound']} of {s['surfaces']} "
                 f"| {s['bound over error']:.2g} |"
             )
     note = "Evaluations, saving, time and bound over error are medians; values held back count."
-    if result.get("resnet") and result["examples"] != 128:
-        note += f" ResNet-20 on {result['examples']} images."
     return "\n".join([*lines, "", f"{note} {caption(result)}"])
 
 
@@ -166,26 +179,14 @@ def main() -> None:
     """Race, judge, and keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one seed, no ResNet; nothing is kept")
-    parser.add_argument("--folder", type=Path, default=Path("surfaces"), help="of the grids kept")
-    parser.add_argument("--networks", type=int, default=NETWORKS, help="ResNet-20s to judge")
-    parser.add_argument("--size", type=int, default=RESNET_SIZE, help="of their grids")
-    parser.add_argument("--images", type=int, default=128, help="that they are shown")
+    parser.add_argument("--folder", type=Path, help="evaluate the ResNet-20s anew, kept there")
     chosen = parser.parse_args()
     with one_thread():
+        if chosen.folder:
+            np.save(GRIDS, whole_grids(chosen.folder))
         small = on_digits(1 if chosen.quick else SEEDS)
-        deep = (
-            []
-            if chosen.quick
-            else on_resnets(chosen.networks, chosen.size, chosen.images, chosen.folder)
-        )
-        result = {
-            "environment": environment(),
-            "size": SIZE,
-            "resnet size": chosen.size,
-            "examples": chosen.images,
-            "digits": small,
-            "resnet": deep,
-        }
+        deep = [] if chosen.quick else on_resnets(np.load(GRIDS))
+        result = {"environment": environment(), "digits": small, "resnet": deep}
     for name, rows in (("digits", small), ("resnet", deep)):
         for view in FASTER if rows else ():
             print(name, view, _told(summary(rows, view)))

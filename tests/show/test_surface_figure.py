@@ -55,11 +55,13 @@ def test_the_path_follows_the_ground() -> None:
     assert np.abs(above - above.mean()).max() < 0.03 * np.ptp(found.values)
 
 
-def test_level_ground_has_room_about_it_and_no_lowest_place() -> None:
+def test_level_ground_has_room_about_it_and_no_lowest_place(tmp_path: Path) -> None:
     found = surface(Formula(2, lambda p: 1.1 + 0 * p.sum(-1)), PLANE, size=21)
     low, high = surface_view(found).layout.scene.zaxis.range
     assert low < 1.1 < high
     assert [mark.name for mark in surface_map(found).data[1:]] == ["centre"]
+    page = surface_page(found, tmp_path / "page.html").read_text()
+    assert "Contours of the loss; the ring is the centre." in page
 
 
 def test_two_views_have_one_camera_and_one_scale() -> None:

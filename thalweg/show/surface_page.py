@@ -1,5 +1,6 @@
 """The page of a surface: its pictures, what they cost, how far off they may be, in one file."""
 
+import math
 from pathlib import Path
 
 from thalweg.estimate import number
@@ -36,12 +37,13 @@ def _panels(found: Surface) -> list[Panel]:
         return [Panel("surface-line", "Along the line", where, surface_line(found))]
     how = "Heights are logarithms of the loss. " if found.logarithm else ""
     ran = "" if found.walk is None else " The line is the path of the run, projected."
+    lowest = "" if math.isnan(found.lowest[0]) else "the cross is its lowest value, "
     panels = [
         Panel("surface-view", "The ground", f"{how}{where}{ran}", surface_view(found)),
         Panel(
             "surface-map",
             "The same as a map",
-            f"Contours of the loss; the cross is its lowest value, the ring the centre.{ran}",
+            f"Contours of the loss; {lowest}the ring {'' if lowest else 'is '}the centre.{ran}",
             surface_map(found),
         ),
     ]
