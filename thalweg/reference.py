@@ -195,6 +195,8 @@ def _failed(text: str, error: BaseException, file: Path | None) -> ReferenceErro
         line = f", line {error.lineno}" if error.lineno else ""
         return ReferenceError(f"{text} cannot be read as Python: {error.msg} ({name}{line})")
     reason = " ".join(str(error).split())
+    if isinstance(error, ValueError) and "null bytes" in reason:  # a SyntaxError from 3.11.4 on
+        return ReferenceError(f"{text} cannot be read as Python: {reason}")
     if not isinstance(error, ThalwegError):  # ours say by themselves what is wrong
         reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
