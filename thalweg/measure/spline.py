@@ -36,7 +36,7 @@ class Spline:
         trend = self._trend(places)
         n, q = trend.shape
         system = np.zeros((n + q, n + q))
-        system[:n, :n] = self._kernel(places)
+        system[:n, :n] = self._kernel(self.distances(places))
         system[:n, n:], system[n:, :n] = trend, trend.T
         self._inverse = np.linalg.inv(system)
         self._inverse = (self._inverse + self._inverse.T) / 2
@@ -55,34 +55,44 @@ class Spline:
         degree = (power - 1) // 2
         return degree + 1 if coordinates == 1 else (degree + 1) * (degree + 2) // 2
 
-    def __call__(self, places: np.ndarray) -> np.ndarray:
-        """Values at places ``(m, d)``."""
-        return self._middle + self._cross(places) @ self._weights
+    def __call__(self, places: np.ndarray, distances: np.ndarray | None = None) -> np.ndarray:
+        """Values at places ``(m, d)``; distances already known need not be computed again."""
+        return self._middle + self._cross(places, distances) @ self._weights
 
-    def with_deviation(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def distances(self, places: np.ndarray) -> np.ndarray:
+        """From places ``(m, d)`` to those of the values, ``(m, n)``."""
+        squares = np.zeros((len(places), len(self.places)))
+        for mine, theirs in zip(places.T, self.places.T):
+            squares += (mine[:, None] - theirs) ** 2
+        return np.sqrt(squares, out=squares)
+
+    def with_deviation(
+        self, places: np.ndarray, distances: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Values at places ``(m, d)``, and the standard deviation of each."""
-        cross = self._cross(places)
-        distances, nearest = self._tree.query(places, k=min(NEIGHBOURS, len(self.places)))
+        cross = self._cross(places, distances)
+        holes, nearest = self._tree.query(places, k=min(NEIGHBOURS, len(self.places)))
         variance = -((cross @ self._inverse) * cross).sum(axis=1)
-        first = distances[:, 0] if distances.ndim > 1 else distances
+        first = holes[:, 0] if holes.ndim > 1 else holes
         variance = np.maximum(variance, 1e-2 * (first / 2) ** self.power)  # what rounding took away
         nearby = self._standard.reshape(-1)[nearest].reshape(len(places), -1) ** 2
         rough = (nearby.sum(axis=1) + np.mean(self._standard**2)) / (nearby.shape[1] + 1)
         return self._middle + cross @ self._weights, np.sqrt(variance * rough)
 
-    def _cross(self, places: np.ndarray) -> np.ndarray:
-        return np.concatenate([self._kernel(places), self._trend(places)], axis=1)
+    def _cross(self, places: np.ndarray, distances: np.ndarray | None) -> np.ndarray:
+        known = self.distances(places) if distances is None else distances
+        return np.concatenate([self._kernel(known), self._trend(places)], axis=1)
 
     @cached_property
     def _tree(self) -> KDTree:
         return KDTree(self.places)
 
-    def _kernel(self, places: np.ndarray) -> np.ndarray:
-        squares = np.zeros((len(places), len(self.places)))
-        for mine, theirs in zip(places.T, self.places.T):
-            squares += (mine[:, None] - theirs) ** 2
-        sign = (-1) ** ((self.power + 1) // 2)
-        return sign * np.sqrt(squares) * squares ** ((self.power - 1) // 2)
+    def _kernel(self, distances: np.ndarray) -> np.ndarray:
+        squares = distances * distances
+        kernel = (-1) ** ((self.power + 1) // 2) * distances
+        for _ in range(self.power // 2):
+            kernel *= squares
+        return kernel
 
     def _trend(self, places: np.ndarray) -> np.ndarray:
         powers = product(range(self.degree + 1), repeat=places.shape[1])
@@ -125,8 +135,9 @@ class Interpolation:
 
     def __call__(self, places: np.ndarray) -> Told:
         """What it says of places ``(m, d)``."""
-        plain, deviation = self._plain.with_deviation(places)
-        smooth = self._smooth(places)
+        distances = self._plain.distances(places)
+        plain, deviation = self._plain.with_deviation(places, distances)
+        smooth = self._smooth(places, distances)
         values = smooth if self.power == 5 else plain
         return Told(values, self._level * deviation, np.abs(smooth - plain))
 
