@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from math import prod
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -81,7 +82,10 @@ class Spline:
 
     def _cross(self, places: np.ndarray, distances: np.ndarray | None) -> np.ndarray:
         known = self.distances(places) if distances is None else distances
-        return np.concatenate([self._kernel(known), self._trend(places)], axis=1)
+        cross = np.empty((len(places), len(self._weights)))
+        cross[:, : known.shape[1]] = self._kernel(known)
+        cross[:, known.shape[1] :] = self._trend(places)
+        return cross
 
     @cached_property
     def _tree(self) -> KDTree:
@@ -97,7 +101,9 @@ class Spline:
     def _trend(self, places: np.ndarray) -> np.ndarray:
         powers = product(range(self.degree + 1), repeat=places.shape[1])
         kept = [exponents for exponents in powers if sum(exponents) <= self.degree]
-        return np.stack([np.prod(places**exponents, axis=1) for exponents in kept], axis=1)
+        lines = places.T
+        columns = [prod(x**e for x, e in zip(lines, exponents)) for exponents in kept]
+        return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)
