@@ -195,12 +195,13 @@ def _failed(text: str, error: BaseException, file: Path | None) -> ReferenceErro
         line = f", line {error.lineno}" if error.lineno else ""
         return ReferenceError(f"{text} cannot be read as Python: {error.msg} ({name}{line})")
     reason = " ".join(str(error).split())
-    if isinstance(error, ValueError) and "null bytes" in reason:  # a SyntaxError from 3.11.4 on
-        return ReferenceError(f"{text} cannot be read as Python: {reason}")
     if not isinstance(error, ThalwegError):  # ours say by themselves what is wrong
         reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     of_file = [f for f in frames if file is not None and _same(f.filename, file)]
+    if isinstance(error, ValueError) and "null bytes" in str(error) and not of_file:
+        # raised by reading it, as a SyntaxError from 3.11.4 on
+        return ReferenceError(f"{text} cannot be read as Python: {error}")
     users = of_file or [f for f in frames if not _ours(f.filename)]
     where = f" ({Path(users[-1].filename).name}, line {users[-1].lineno})" if users else ""
     return ReferenceError(f"{text} failed: {reason}{where}")
