@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from problems import SPECTRA, Dense, Formula, Quadratic, network, symmetric, vectors
 from thalweg.errors import UsageError
-from thalweg.measure.curvature import extreme_eigenvalues
+from thalweg.measure.curvature import Accurate, extreme_eigenvalues
 from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.operators import Scaled
 from thalweg.objective.derivatives import Hessian
@@ -210,6 +210,27 @@ def test_a_rule_of_ones_own_stops_the_process() -> None:
     like = torch.zeros(1, dtype=torch.float64)
     found = extreme_eigenvalues(Dense(matrix), like, decided=lambda process: process.size == 7)
     assert found.products == 7 and found.decided
+
+
+@pytest.mark.parametrize("outliers", [5, 10, 30])
+def test_what_is_decided_is_seen_so_before_an_eighth_more_is_spent(outliers: int) -> None:
+    """Few products part the neighbours of a few outliers, and their bounds fall at once."""
+
+    def always(process: Lanczos) -> bool:
+        return process.size >= 5 and Accurate(5, 0, 1e-3)(process)
+
+    like = torch.zeros(1, dtype=torch.float64)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        values = np.r_[1 + 30 * rng.uniform(size=outliers) ** 2, 0.3 * rng.uniform(size=600) ** 4]
+        matrix = torch.from_numpy(values).diag()
+        told, least = (
+            extreme_eigenvalues(
+                Dense(matrix), like, top=5, bottom=0, decided=rule, generator=seeded(seed)
+            ).products
+            for rule in (None, always)
+        )
+        assert least <= told <= least * 9 / 8
 
 
 def test_the_metric_of_a_preconditioned_descent() -> None:

@@ -21,6 +21,9 @@ __all__ = ["CURVATURE", "Accurate", "Eigenvalues", "extreme_eigenvalues"]
 CURVATURE = "loss per unit²"
 """Unit of a second derivative, as that of a slope is ``loss per unit``: a unit of the parameters."""
 
+LATE = 1 / 8
+"""Share of the products by which it may be seen too late that what was asked is decided."""
+
 
 @dataclass(frozen=True)
 class Eigenvalues:
@@ -131,8 +134,9 @@ def extreme_eigenvalues(
 class Accurate:
     """Whether the eigenvalues that were asked for are known to ``rtol``.
 
-    A look at all Ritz values takes as long as a small product, so while the errors are far too
-    large it is not taken after every one: a product seldom divides an error by more than six.
+    A look at all Ritz values may take as long as a small product, so while the errors are far too
+    large it is not taken after every one: a product seldom divides an error by more than six. Where
+    it does, no more than one product in ``1 / LATE`` is spent in vain.
     """
 
     def __init__(self, top: int, bottom: int, rtol: float) -> None:
@@ -151,5 +155,6 @@ class Accurate:
         with np.errstate(divide="ignore", invalid="ignore"):
             excess = float(np.max(errors[kept] / wanted[kept]))
         if math.isfinite(excess):
-            self.due = lanczos.size + max(1, int(math.log(max(excess, 1.0), 6)))
+            ahead = min(int(math.log(max(excess, 1.0), 6)), int(LATE * lanczos.size))
+            self.due = lanczos.size + max(1, ahead)
         return bool(np.all(errors[kept] <= wanted[kept]))
