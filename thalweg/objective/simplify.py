@@ -19,8 +19,8 @@ def simplified(steps: list[Step], values: list[Any], result: int) -> tuple[list[
     """The same result by fewer operations; no step may write to a value.
 
     Transposing twice and adding zeros are left out, then what nobody reads; constants are drawn
-    together, a product that is only added to something is added in place, and convolutions take
-    their fastest form.
+    together, what is only added to something is added in place, and convolutions take their
+    fastest form.
     Sums are associated differently: results agree up to rounding. ``values`` are those that the
     steps begin with; constants are added to it, or laid out anew.
     """
@@ -86,17 +86,22 @@ def _added_in_place(steps: list[Step], values: list[Any], result: int) -> list[S
     read[result] += 1
     made = {step.results[0]: step for step in steps if not step.many}
     kept: dict[int, Step] = {}  # by the first of the results, in order
+
+    def own(slot: int) -> bool:
+        return made[slot].function in FRESH and read[slot] == 1
+
     for step in steps:
         kept[step.results[0]] = step
         if step.function is not ATEN.add.Tensor or step.options:
             continue
-        for slot, other_slot in (step.arguments, step.arguments[::-1]):
-            if not (isinstance(slot, int) and isinstance(other_slot, int)):
-                continue
-            product, other = kept.get(slot), made.get(other_slot)
-            if other is None or not _alike(other, step):
-                continue
-            own = other.function in FRESH and read[other_slot] == 1
+        first, second = (a for a in step.arguments if isinstance(a, int))
+        orders = [
+            (slot, other)
+            for slot, other in ((first, second), (second, first))
+            if other in made and _alike(made[other], step)
+        ]
+        for slot, other in orders:
+            product = kept.get(slot)
             if (
                 product is not None
                 and product.function in FUSED
@@ -106,10 +111,15 @@ def _added_in_place(steps: list[Step], values: list[Any], result: int) -> list[S
                 and _alike(product, step)
             ):
                 del kept[slot]
-                function = FUSED[product.function][own]
-                fused = replace(step, function=function, arguments=[other_slot, *product.arguments])
-                kept[step.results[0]] = made[step.results[0]] = fused
+                function = FUSED[product.function][own(other)]
+                changed = replace(step, function=function, arguments=[other, *product.arguments])
                 break
+        else:
+            sums = [[other, slot] for slot, other in orders if own(other)]
+            if not sums:
+                continue
+            changed = replace(step, function=ATEN.add_.Tensor, arguments=sums[0])
+        kept[step.results[0]] = made[step.results[0]] = changed
     return list(kept.values())
 
 
