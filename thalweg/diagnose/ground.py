@@ -15,6 +15,7 @@ from thalweg.measure.lanczos import Lanczos
 from thalweg.measure.operators import Scaled
 from thalweg.measure.steps import LineDrop, krylov_step, largest_drop, predicted_change
 from thalweg.objective.derivatives import Hessian
+from thalweg.objective.inner_product import inner_product, length
 from thalweg.run.view import OptimizerView
 
 __all__ = ["take_drops", "take_eigenvalues", "take_noise", "take_stability"]
@@ -85,7 +86,7 @@ def take_noise(e: Examination, hessian: Hessian, slope: Tensor) -> None:
     e.spent += norm.cost * e.share
     moved = e.view.metric * slope
     along = population_square(e.objective, slope, seen, drawn, metric=e.view.metric)
-    _add_step(e, float(moved @ (hessian @ moved)), along, noise.curvature)
+    _add_step(e, inner_product(moved, hessian @ moved), along, noise.curvature)
 
 
 def _add_step(e: Examination, bend: float, along: Estimate, noise: Estimate) -> None:
@@ -150,12 +151,12 @@ def take_drops(e: Examination, hessian: Hessian, slope: Tensor) -> None:
     start = e.estimates["loss"].value
     worth = 0.3 * _within_reach(e)
     fresh = float(fan_in_scales(e.task.model).norm())
-    steepness = float(slope.norm())
+    steepness = length(slope)
     norm = e.estimates["gradient_norm"]
     e.add_fall("gradient_reach", norm.value * fresh, norm.error * fresh, 0.0)
-    squared = float(slope @ slope)
+    squared = steepness**2
     if squared > 0:
-        bend = float(slope @ (hessian @ slope))
+        bend = inner_product(slope, hessian @ slope)
         newton = squared / bend if bend > 0 else worth / squared
         far = max(worth / squared, newton)
         wanted = {newton * f for f in (0.1, 0.3, 1.0, 3.0)} | {far * f for f in (0.03, 1.0)}

@@ -9,6 +9,7 @@ from thalweg.diagnose.examination import Examination
 from thalweg.estimate import LOSS_COST, PRODUCT_COST, Estimate
 from thalweg.measure.gradient_noise import GradientNoise, gradient_noise, population_square
 from thalweg.objective.derivatives import Hessian
+from thalweg.objective.inner_product import inner_product
 
 __all__ = ["gradient_norm", "population_curvature", "population_fall"]
 
@@ -93,7 +94,7 @@ def population_curvature(e: Examination, eigenvalue: Estimate, vector: Tensor) -
     size, quotients, lengths = e.fresh.data.length, [], []
     for batch, length in e.fresh.data.chunks(max(1, size // PARTS), least=2):
         part = e.fresh.on(batch, decay=False)
-        quotients.append(float(vector @ (Hessian(part, e.point, keep=False) @ vector)))
+        quotients.append(inner_product(vector, Hessian(part, e.point, keep=False) @ vector))
         lengths.append(length / size)
     values, weights = torch.tensor(quotients).double(), torch.tensor(lengths).double()
     mean, count = float((weights * values).sum()), len(quotients)

@@ -15,6 +15,7 @@ from thalweg.estimate import LOSS_COST, Estimate
 from thalweg.measure.descent import descend_from
 from thalweg.measure.steps import loss_and_error
 from thalweg.objective.derivatives import Hessian, value_and_gradient
+from thalweg.objective.inner_product import length
 
 __all__ = ["stands_still", "take_vitals"]
 
@@ -31,7 +32,7 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
         probe: gradient evaluations, beside the budget, for the escape probe; 0 switches it off.
     """
     slope = _loss(e, constant)
-    if not all(map(math.isfinite, (e.estimates["loss"].value, float(slope.norm())))):
+    if not all(map(math.isfinite, (e.estimates["loss"].value, length(slope)))):
         return
     history_evidence(e, plain_history(e.task.history))
     hessian = Hessian(e.objective, e.point)
@@ -91,7 +92,7 @@ def _loss(e: Examination, constant: Estimate) -> Tensor:
     if math.isfinite(constant.value):
         e.add_fall("above_constant", plain - constant.value, spread, 0.0)
     _, slope = value_and_gradient(e.objective, e.point)
-    e.add("gradient_norm", Estimate(float(slope.norm()), 0.0, "loss per unit", 1.0))
+    e.add("gradient_norm", Estimate(length(slope), 0.0, "loss per unit", 1.0))
     if e.test is not None:
         held_out = e.training().evaluate(e.test)
         e.add("test_loss", Estimate(held_out, _sampling_error(e), "loss", LOSS_COST))

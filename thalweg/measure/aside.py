@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from thalweg.objective.derivatives import SymmetricOperator
+from thalweg.objective.inner_product import length
 
 __all__ = ["Aside"]
 
@@ -26,7 +27,7 @@ class Aside:
         self.operator, self.dim = operator, operator.dim - 1
         turned = vector.clone()
         turned[0] += 1.0 if float(vector[0]) >= 0 else -1.0  # never a difference of equals
-        self._mirror = turned / turned.norm()
+        self._mirror = turned / length(turned)
 
     @property
     def cost(self) -> float:
@@ -41,4 +42,5 @@ class Aside:
         return self._reflected(self.operator @ self.lifted(vectors))[..., 1:]
 
     def _reflected(self, vectors: Tensor) -> Tensor:
-        return vectors - 2 * (vectors @ self._mirror)[..., None] * self._mirror
+        along = (vectors * self._mirror).sum(-1, keepdim=True, dtype=torch.float64)
+        return vectors - 2 * along.to(vectors) * self._mirror

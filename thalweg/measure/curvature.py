@@ -149,7 +149,7 @@ class Accurate:
         values, errors, _ = lanczos.ritz()
         if len(values) < self.top + self.bottom:
             return lanczos.exhausted
-        wanted = np.maximum(self.rtol * np.abs(values), 2 * lanczos.rounding)
+        wanted = np.maximum(self.rtol * np.abs(values), 2 * (lanczos.rounding + lanczos.noise()))
         wanted[: self.bottom] = self.rtol * np.abs(values).max()
         kept = np.r_[0 : self.bottom, len(values) - self.top : len(values)]
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from thalweg.errors import ModelError
 from thalweg.estimate import Estimate
 from thalweg.measure.activations import Spread, Units, Watch
+from thalweg.objective.inner_product import length
 from thalweg.objective.supervised import Supervised
 
 __all__ = ["Activation", "LayerReport", "Slope", "layers"]
@@ -196,7 +197,7 @@ def layers(
                     slope = slope.to_dense() if slope.is_sparse else slope
                     reached[i] = True
                     sums[i].add_(slope, alpha=weight)
-                    squares[i] += weight * _norm(slope) ** 2
+                    squares[i] += weight * length(slope) ** 2
             parts += 1
         norms = [_weight_norm(model, p, g) for p, g in zip(placed, sums, strict=True)]
     whole = len(sample) == objective.data.population
@@ -242,7 +243,7 @@ def _slopes(
     found = []
     for i, parameter in enumerate(objective.placed.parameters):
         name = names[id(parameter)]
-        norm, error = _norm(sums[i]), 0.0
+        norm, error = length(sums[i]), 0.0
         if parts > 1:
             error = math.sqrt(max(float(squares[i]) - norm**2, 0.0) / (parts - 1))
         elif parts == 1:
@@ -265,12 +266,8 @@ def _weight_norm(model: nn.Module, parameter: Tensor, slope: Tensor) -> float:
     for module in model.modules():
         if isinstance(module, nn.Embedding) and module.weight is parameter:
             used = slope.ne(0).any(1)
-            return _norm(parameter.detach()[used])
-    return _norm(parameter.detach())
-
-
-def _norm(x: Tensor) -> float:
-    return float(torch.linalg.vector_norm(x, dtype=torch.float64))
+            return length(parameter.detach()[used])
+    return length(parameter.detach())
 
 
 def _median(ratios: list[Estimate]) -> Estimate:

@@ -9,6 +9,7 @@ from thalweg.measure.curvature import CURVATURE
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator
 from thalweg.objective.gauss_newton import GaussNewton
+from thalweg.objective.inner_product import inner_products
 
 __all__ = ["MATRICES", "Block", "Counted", "Deflated", "Scaled", "operator_of"]
 
@@ -72,7 +73,9 @@ class Deflated:
 
     def project(self, vector: Tensor) -> Tensor:
         """What of a vector of shape ``(dim,)`` is orthogonal to the basis."""
-        return vector - self.basis.T @ (self.basis @ vector) if len(self.basis) else vector
+        if not len(self.basis):
+            return vector
+        return vector - self.basis.T @ inner_products(self.basis, vector).to(vector)
 
     def __matmul__(self, vector: Tensor, /) -> Tensor:
         return self.project(self.operator @ self.project(vector))

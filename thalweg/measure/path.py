@@ -13,6 +13,7 @@ from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.waypoint import Ball, RunPath, Spread, Waypoint
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import value_and_gradient
+from thalweg.objective.inner_product import inner_product, length
 from thalweg.objective.supervised import Supervised
 from thalweg.theory.bounds import OnePointBounds
 
@@ -92,8 +93,8 @@ def path(
         x = points[step]
         waypoint, slope = look.at(step, x, rate(step))
         waypoints.append(waypoint)
-        if before is not None and (moved := float((x - before[0]).norm())) > 0:
-            steepest = max(steepest, float((slope - before[1]).norm()) / moved)
+        if before is not None and (moved := length(x - before[0])) > 0:
+            steepest = max(steepest, length(slope - before[1]) / moved)
         before = x, slope
     found = RunPath(
         tuple(waypoints),
@@ -132,27 +133,27 @@ class _Look:
         loss, slope = self._gradient(x)
         onward = self.end - x
         noisy, apart = self._mini_batches(x, loss, slope, generator)
-        along = [_dot(noise, onward) for noise in noisy]
+        along = [inner_product(noise, onward) for noise in noisy]
         inner, cosine, convexity = _seen_from_end(slope, onward, self._error(along))
         waypoint = Waypoint(
             step=step,
             epoch=self._epoch(step),
             learning_rate=rate,
             loss=Estimate(float(loss), self._error(apart), "loss"),
-            gradient_norm=Estimate(_norm(slope), self._norm_error(slope, noisy), "loss per unit"),
+            gradient_norm=Estimate(length(slope), self._norm_error(slope, noisy), "loss per unit"),
             inner=inner,
             cosine=cosine,
             convexity=convexity,
-            from_start=Estimate(_norm(x - self.start)),
-            from_end=Estimate(_norm(onward)),
+            from_start=Estimate(length(x - self.start)),
+            from_end=Estimate(length(onward)),
             neighbourhood=self._neighbourhood(x, onward, generator),
         )
         if noisy:
-            squares = [_norm(noise) ** 2 for noise in noisy]
+            squares = [length(noise) ** 2 for noise in noisy]
             waypoint = replace(
                 waypoint,
-                stochastic=Spread.of([_norm(slope + n) for n in noisy], "loss per unit"),
-                noise=Spread.of([_norm(n) for n in noisy], "loss per unit"),
+                stochastic=Spread.of([length(slope + n) for n in noisy], "loss per unit"),
+                noise=Spread.of([length(n) for n in noisy], "loss per unit"),
                 noise_square=Spread.of(squares, "loss²").mean,
             )
         if noisy and self.smoothed and rate > 0 and onward.any():
@@ -165,7 +166,7 @@ class _Look:
         generator = torch.Generator().manual_seed(self.seed)
         loss, slope = self._gradient(x)
         noisy, _ = self._mini_batches(x, loss, slope, generator)
-        return Estimate(_norm(slope), self._norm_error(slope, noisy), "loss per unit", 1.0)
+        return Estimate(length(slope), self._norm_error(slope, noisy), "loss per unit", 1.0)
 
     def _gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self.cost += 1
@@ -195,11 +196,13 @@ class _Look:
 
     def _norm_error(self, slope: Tensor, noisy: list[Tensor]) -> float:
         """Of ‖∇f‖: what the sample leaves open along the gradient, and adds across it."""
-        norm = _norm(slope)
+        norm = length(slope)
         if not norm or not noisy:
             return self._error([])
-        across = self._error([_norm(noise) for noise in noisy]) ** 2 / (2 * norm)
-        return math.hypot(self._error([_dot(noise, slope) / norm for noise in noisy]), across)
+        across = self._error([length(noise) for noise in noisy]) ** 2 / (2 * norm)
+        return math.hypot(
+            self._error([inner_product(noise, slope) / norm for noise in noisy]), across
+        )
 
     def _error(self, apart: list[float]) -> float:
         """Standard error where the examples are a sample of more, from what mini-batches differ by."""
@@ -223,8 +226,8 @@ class _Look:
         for _ in range(self.neighbours):
             way = torch.randn(len(x), generator=generator, dtype=x.dtype).to(x.device)
             far = float(torch.rand((), generator=generator, dtype=torch.float64)) ** (1 / len(x))
-            slope = self._gradient(x + (self.radius * far / _norm(way)) * way)[1]
-            values.append(-_dot(slope, onward))
+            slope = self._gradient(x + (self.radius * far / length(way)) * way)[1]
+            values.append(-inner_product(slope, onward))
         return Spread.of(values, "loss")
 
     def _smoothed(
@@ -234,15 +237,19 @@ class _Look:
         y = x - rate * slope
         onward = self.end - y
         slopes = [self._gradient(y - rate * noise)[1] for noise in noisy]
-        inner = Spread.of([-_dot(each, onward) for each in slopes], "loss").mean
-        square = _dot(onward, onward) or math.nan
+        inner = Spread.of([-inner_product(each, onward) for each in slopes], "loss").mean
+        square = inner_product(onward, onward) or math.nan
         return inner, Estimate(inner.value / square, inner.error / square, "loss per unit²")
 
 
 def _seen_from_end(
     slope: Tensor, onward: Tensor, error: float
 ) -> tuple[Estimate, Estimate, Estimate]:
-    inner, square, steep = -_dot(slope, onward), _dot(onward, onward), _norm(slope)
+    inner, square, steep = (
+        -inner_product(slope, onward),
+        inner_product(onward, onward),
+        length(slope),
+    )
     unknown = math.nan
     product = steep * math.sqrt(square)
     return (
@@ -271,11 +278,3 @@ def _ball(found: RunPath, smooth: Estimate) -> Ball | None:
     )
     kept = math.sqrt(sum(w.from_end.value**2 for w in late) / len(late))
     return Ball(bounds, kept, len(late))
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    return float((a * b).sum(dtype=torch.float64))
-
-
-def _norm(a: Tensor) -> float:
-    return float(torch.linalg.vector_norm(a, dtype=torch.float64))

@@ -16,6 +16,7 @@ from thalweg.measure.plain import plain
 from thalweg.measure.rises import Rises, widened
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import value_and_gradient
+from thalweg.objective.inner_product import length
 from thalweg.objective.noise import Noise, parse
 from thalweg.objective.smoothed import Smoothed
 
@@ -158,7 +159,7 @@ def worst_rise(
     drawn = torch.randn(len(point), generator=generator, dtype=torch.float64).to(point)
     begin = [ascent.slope, drawn]
     begin += [sign * start.to(point) for start in starts for sign in (1, -1)]
-    ways = [way / way.norm() for way in begin if 0 < float(way.norm()) < math.inf]
+    ways = [way / length(way) for way in begin if 0 < length(way) < math.inf]
     found: list[Estimate] = []
     best, last = torch.zeros_like(ascent.point), Estimate(0.0, 0.0, "loss")
     for radius in radii:
@@ -168,7 +169,7 @@ def worst_rise(
         before = ascent.cost
         tops = [ascent.climb(radius * way, radius, steps) for way in ways]
         if bool(best.any()):
-            onward = radius * best / best.norm()
+            onward = radius * best / length(best)
             tops.append(ascent.climb(onward, radius, steps, (last.value, best)))
         tops.sort(key=lambda top: top[0] if math.isfinite(top[0]) else math.inf, reverse=True)
         rise, there = tops[0]
@@ -247,7 +248,7 @@ class _Ascent:
         for _ in range(max(1, steps)):
             value, slope = value_and_gradient(self.objective, self.point + there)
             self.cost += 1
-            rise, norm = float(value) - self.start, float(slope.norm())
+            rise, norm = float(value) - self.start, length(slope)
             if not math.isfinite(rise) or not math.isfinite(norm):
                 return rise, there
             if rise > top:
@@ -255,7 +256,7 @@ class _Ascent:
                 ahead = radius / norm * slope if norm > 0 else there
             else:
                 ahead = (there + best) / 2
-            if float((ahead - there).norm()) < 1e-6 * radius:
+            if length(ahead - there) < 1e-6 * radius:
                 break
             there = ahead
         return top, best

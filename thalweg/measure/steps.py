@@ -15,6 +15,7 @@ from thalweg.measure.curvature import extreme_eigenvalues
 from thalweg.measure.lanczos import Lanczos
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator, value_and_gradient
+from thalweg.objective.inner_product import length
 from thalweg.objective.supervised import Supervised
 
 __all__ = [
@@ -161,7 +162,7 @@ def krylov_step(
         The step ``s`` to be *subtracted*, shape ``(dim,)``, and the fall in the unit of the loss.
     """
     before = operator.cost
-    norm = float(gradient.norm())
+    norm = length(gradient)
     if norm == 0:
         return torch.zeros_like(gradient), Estimate(0.0, 0.0, "loss")
     if not math.isfinite(norm):

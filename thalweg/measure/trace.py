@@ -17,6 +17,7 @@ from thalweg.measure.quadrature import krylov_space
 from thalweg.measure.trace_parts import trace_by_parts
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import SymmetricOperator
+from thalweg.objective.inner_product import inner_product
 from thalweg.objective.supervised import Supervised
 
 __all__ = ["Hutchinson", "better", "deflated_trace", "trace", "trace_in_parts"]
@@ -75,7 +76,7 @@ class Hutchinson:
         rest, image = space.remainder(vector), product
         if space.size and not space.exhausted:
             last = space.rows(space.size)[-1][-1]
-            image = image - space.off_diagonal[-1] * (last @ vector) * space.following
+            image = image - space.off_diagonal[-1] * inner_product(last, vector) * space.following
         image = space.remainder(image).double()
         return float(rest.double() @ image), float(image @ image)
 

@@ -212,7 +212,8 @@ class Looks:
         pairs = [(h, g) for h, g in zip(self._held, gradients) if g is not None and not g.is_sparse]
         if not pairs:
             return {}
-        products = [torch.dot(h.flatten(), g.flatten()).float() for h, g in pairs]
+        # Not torch.dot, which is off by 1% where there are millions; what is held is done with.
+        products = [h.mul_(g).sum().float() for h, g in pairs]
         return {"gradient_product": torch.stack([p.to(products[0]) for p in products]).sum()}
 
     def _weight_norms(self, numbers: dict[str, Number]) -> Tensor:
