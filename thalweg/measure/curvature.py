@@ -136,7 +136,8 @@ class Accurate:
 
     A look at all Ritz values may take as long as a small product, so while the errors are far too
     large it is not taken after every one: a product seldom divides an error by more than six. Where
-    it does, no more than one product in ``1 / LATE`` is spent in vain.
+    it does, no more than one product in ``1 / LATE`` is spent in vain. What the bounds are in full
+    is asked only where they may be small enough.
     """
 
     def __init__(self, top: int, bottom: int, rtol: float) -> None:
@@ -146,15 +147,16 @@ class Accurate:
     def __call__(self, lanczos: Lanczos) -> bool:
         if lanczos.size < self.due and not lanczos.full:
             return False
-        values, errors, _ = lanczos.ritz()
+        values, least = lanczos.first_order()
         if len(values) < self.top + self.bottom:
             return lanczos.exhausted
-        wanted = np.maximum(self.rtol * np.abs(values), 2 * (lanczos.rounding + lanczos.noise()))
+        wanted = self.rtol * np.abs(values)
         wanted[: self.bottom] = self.rtol * np.abs(values).max()
+        wanted = np.maximum(wanted, 2 * lanczos.noise())
         kept = np.r_[0 : self.bottom, len(values) - self.top : len(values)]
         with np.errstate(divide="ignore", invalid="ignore"):
-            excess = float(np.max(errors[kept] / wanted[kept]))
+            excess = float(np.max(least[kept] / wanted[kept]))
         if math.isfinite(excess):
             ahead = min(int(math.log(max(excess, 1.0), 6)), int(LATE * lanczos.size))
             self.due = lanczos.size + max(1, ahead)
-        return bool(np.all(errors[kept] <= wanted[kept]))
+        return excess <= 1 and bool(np.all(lanczos.ritz()[1][kept] <= wanted[kept]))
