@@ -1,5 +1,6 @@
 """Eigenvalues against dense ones, their bounds against the truth, and what the process cannot know."""
 
+import copy
 import math
 from typing import Any
 
@@ -307,6 +308,25 @@ def test_a_network_in_single_precision_keeps_its_bounds() -> None:
     for end, truth in zip(found.top, true.flip(0)[:3]):
         assert abs(end.value - float(truth)) <= end.error
     assert abs(found.bottom[0].value - float(true[0])) <= found.bottom[0].error
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_that_fits_its_data_keeps_its_bounds_in_single_precision(seed: int) -> None:
+    """1 − p of a class that is sure has lost most of its digits there, and the products with it."""
+    model, x = network(seed=seed).float(), vectors(64, 5).float()
+    y = x[:, :3].argmax(1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(1000):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    exact = Supervised(copy.deepcopy(model).double(), F.cross_entropy, (x.double(), y))
+    true = torch.linalg.eigvalsh(Hessian(exact, exact.point()).dense()).flip(0)
+    single = Supervised(model, F.cross_entropy, (x, y))
+    found = extreme_eigenvalues(single, single.point(), top=5, bottom=1, rtol=1e-6)
+    assert exact.value(exact.point()) < 1e-3
+    for end, truth in zip([*found.top, *found.bottom], [*true[:5], true[-1]]):
+        assert abs(end.value - float(truth)) <= end.error < 1e-2 * float(true[0])
 
 
 def test_same_seed_same_numbers() -> None:
