@@ -65,7 +65,7 @@ def test_starting_up_loads_no_torch(arguments: list[str]) -> None:
         ("race a b", "there is one argument too many, b: see --help"),
         ("diagnose a --bugdet 3", "there is no option --bugdet: did you mean --budget?"),
         ("diagnose a -z", "there is no option -z: see --help"),
-        ("diagnose a --budget", "--budget must be given: see --help"),
+        ("diagnose a --budget", "--budget must be followed by a value: see --help"),
         ("diagnose a --budget 0", "--budget must be a number above 0, not 0"),
         ("diagnose a --budget -3", "--budget must be a number above 0, not -3"),
         ("diagnose a --budget nan", "--budget must be a number above 0, not nan"),

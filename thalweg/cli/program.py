@@ -94,6 +94,8 @@ def program(arguments: Sequence[str], terminal: Terminal) -> App:
 def sentence(error: CycloptsError) -> str:
     """What was wrong with the arguments, in one sentence."""
     match error:
+        case MissingArgumentError(keyword=str(keyword)):
+            return f"{keyword} must be followed by a value: see --help"
         case MissingArgumentError(argument=argument) if argument is not None:
             return f"{argument.name} must be given: see --help"
         case UnusedCliTokensError(unused_tokens=list(tokens)):
