@@ -49,14 +49,14 @@ def fall_of(e: Examination) -> tuple[Estimate, Tensor]:
 @cache
 def drawn(off: float, sample: int) -> tuple[dict[str, float], dict[str, list[Estimate]]]:
     task = ridge(off)
-    whole = Examination.of(task, budget=1.0, sample=EXAMPLES)
+    whole = Examination.of(task, budget=math.inf, sample=EXAMPLES)
     truth = {
         "norm": float(value_and_gradient(whole.objective, whole.point)[1].norm()),
         "fall": fall_of(whole)[0].value,
     }
     found: dict[str, list[Estimate]] = {"norm": [], "fall": [], "plain": []}
     for seed in range(60):
-        e = Examination.of(task, budget=1.0, seed=seed, sample=sample)
+        e = Examination.of(task, budget=math.inf, seed=seed, sample=sample)
         slope = value_and_gradient(e.objective, e.point)[1]
         noise = gradient_noise(
             e.objective, e.point, 64, full_gradient=slope, generator=e.generator(2)
@@ -87,7 +87,7 @@ def test_the_fall_is_that_of_all_the_data_on_average(off: float) -> None:
 
 
 def test_all_the_data_leave_nothing_open() -> None:
-    e = Examination.of(ridge(0.1), budget=1.0, sample=EXAMPLES)
+    e = Examination.of(ridge(0.1), budget=math.inf, sample=EXAMPLES)
     fall, there = fall_of(e)
     assert population_fall(e, fall, there) == fall and e.spent == 0
     slope = value_and_gradient(e.objective, e.point)[1]
@@ -98,7 +98,7 @@ def test_all_the_data_leave_nothing_open() -> None:
 
 
 def test_a_full_batch_training_has_an_error_of_its_gradient_too() -> None:
-    e = Examination.of(ridge(0.0, batch=EXAMPLES), budget=1.0, sample=500)
+    e = Examination.of(ridge(0.0, batch=EXAMPLES), budget=math.inf, sample=500)
     e.objective = e.objective.on(e.objective.data.subsample(500, torch.Generator().manual_seed(0)))
     slope = value_and_gradient(e.objective, e.point)[1]
     noise = gradient_noise(e.objective, e.point, EXAMPLES, full_gradient=slope)
@@ -135,11 +135,11 @@ def test_eigenvalues_of_a_sample_are_told_for_all_the_data() -> None:
         model = nn.Sequential(nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3)).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=1e-3)
     task = Task(model=model, loss=F.cross_entropy, train=(x, y), optimizer=optimizer, batch_size=16)
-    whole = Examination.of(task, budget=1.0, sample=1500)
+    whole = Examination.of(task, budget=math.inf, sample=1500)
     truth = torch.linalg.eigvalsh(Hessian(whole.objective, whole.point).dense())[[0, -1]]
     alone, told = [], []
     for seed in range(10):
-        e = Examination.of(task, budget=1.0, seed=seed, sample=300)
+        e = Examination.of(task, budget=math.inf, seed=seed, sample=300)
         values, vectors = torch.linalg.eigh(Hessian(e.objective, e.point).dense())
         for i in (0, -1):
             found = population_curvature(e, Estimate(float(values[i])), vectors[:, i])

@@ -76,6 +76,27 @@ def test_a_share_is_one_of_what_the_run_computes() -> None:
         diagnose(dataclasses.replace(momentum(), history=None), share=0.1)
 
 
+def test_a_small_budget_is_kept_by_a_small_sample() -> None:
+    """3000 examples, of which a sample is measured on; 40 evaluations of 2048 would be 27 of all."""
+    torch.manual_seed(0)
+    x = torch.randn(3000, 4)
+    model = nn.Linear(4, 1)
+    task = Task(
+        model=model,
+        loss=nn.functional.mse_loss,
+        train=(x, x.sum(1, keepdim=True)),
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.01),
+        batch_size=32,
+    )
+    small, large = (diagnose(task, budget=budget, probe=False) for budget in (5.0, 300.0))
+    assert any("measured on 256 of 3000 examples" in note for note in small.notes)
+    assert any("measured on 2048 of 3000 examples" in note for note in large.notes)
+    assert small.cost < 3 * 5.0 < large.cost
+    took = f"it took {small.cost:.3g} evaluations, more than the 5 that it might"
+    assert (took in str(small)) == (small.cost > 1.5 * 5.0)
+    assert not any("that it might" in note for note in large.notes)
+
+
 # Run folders -----------------------------------------------------------------------------------
 
 

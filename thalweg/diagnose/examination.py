@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from thalweg.errors import DataError
+from thalweg.errors import DataError, UsageError
 from thalweg.estimate import LOSS_COST, Curve, Estimate, Evidence
 from thalweg.objective.examples import Examples
 from thalweg.objective.supervised import Supervised
@@ -25,6 +25,10 @@ __all__ = ["SAMPLE", "Examination", "fan_in_scales", "plain_history"]
 
 SAMPLE = 2048
 """Examples that a diagnosis measures on; more are drawn from, by a seed."""
+
+FEWEST, PLAN = 256, 100
+"""Examples that are measured on where the budget does not last for more, and what a diagnosis without a
+probe takes at least, in gradient evaluations on the sample."""
 
 WATCHED = 128
 """Held-out examples that a continuation looks at, at least."""
@@ -74,15 +78,25 @@ class Examination:
         task: Task,
         *,
         budget: float,
+        share: float | None = None,
         seed: int = 0,
         sample: int = SAMPLE,
         memory: int = 2**30,
         tick: Callable[[str], None] = lambda word: None,
     ) -> "Examination":
-        """Look at a task and draw the sample; nothing is measured yet."""
+        """Look at a task and draw the sample; nothing is measured yet.
+
+        Of more than ``sample`` examples as many are drawn, or as the budget lasts for, which is
+        ``share`` of what the run computes where that is given.
+        """
         generator = torch.Generator().manual_seed(seed)
         everything = Examples.of(task.train)
         batch_size = _step_size(task, everything.population)
+        if share is not None:
+            budget = share * _steps_of(task) * batch_size / everything.population
+        if everything.length > sample:
+            affordable = max(FEWEST, budget * everything.population / PLAN)
+            sample = int(min(sample, affordable))
         objective, view = sampled(
             task,
             everything,
@@ -235,6 +249,13 @@ def _step_size(task: Task, population: int) -> int:
             f"{task.batch_size}"
         )
     return step_size(task, population)
+
+
+def _steps_of(task: Task) -> int:
+    steps = task.steps or len(plain_history(task.history))
+    if not steps:
+        raise UsageError("share needs task.steps or a history, to know what the run computes")
+    return steps
 
 
 def fan_in_scales(model: nn.Module) -> Tensor:

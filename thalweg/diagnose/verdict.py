@@ -8,7 +8,7 @@ from pathlib import Path
 from thalweg.diagnose.cause import Cause
 from thalweg.diagnose.causes import RULES
 from thalweg.diagnose.checks import MOST, PASSES, check_state, check_wiring
-from thalweg.diagnose.examination import Examination, plain_history
+from thalweg.diagnose.examination import Examination
 from thalweg.diagnose.finding import Finding, Mechanism
 from thalweg.diagnose.signs import comes_down
 from thalweg.diagnose.source import task_of
@@ -95,14 +95,12 @@ def diagnose(
     wiring = check_wiring(found)
     fatal = [m for m in wiring if m.explains is not None]
     try:
-        examination = Examination.of(found, budget=budget, seed=seed, tick=tick)
+        examination = Examination.of(found, budget=budget, share=share, seed=seed, tick=tick)
     except UsageError:
         if not fatal:
             raise
         evidence = Evidence(_faults(wiring))
         return judge(evidence, wiring, name=found.name)
-    if share is not None:
-        examination.budget = _share_of_run(examination, share)
     examination.spent += PASSES * min(1.0, MOST / examination.population)  # on the wiring
     try:
         return _examined(examination, wiring, probe)
@@ -209,10 +207,3 @@ def _faults(wiring: tuple[Mechanism, ...]) -> dict[str, Estimate]:
         "not_finite": Estimate(float(sum(m.explains is Cause.NOT_FINITE for m in wiring))),
         "data_faults": Estimate(float(sum(m.explains is Cause.CANNOT_FIT for m in wiring))),
     }
-
-
-def _share_of_run(e: Examination, share: float) -> float:
-    steps = e.task.steps or len(plain_history(e.task.history))
-    if not steps:
-        raise UsageError("share needs task.steps or a history, to know what the run computes")
-    return share * steps * e.batch_size / e.population

@@ -52,12 +52,23 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
         e.tick("a nudge, then descent")
         nudge(e, evaluations=int(max(10, min(25, e.left / e.share / 2))))
         nudged = e.falls["nudge_fall"].value > CLEAR * e.scale().value
+        _say_what_it_took(e)
         if probe > 0 and stands_still(e) and not nudged:
             escape(e, budget=probe, scale=e.scale().value)
+    else:
+        _say_what_it_took(e)
     if not hessian.exact:
         e.notes.append(
             "an operation of the model has no second derivative: curvature was taken by central "
             "differences of the gradient"
+        )
+
+
+def _say_what_it_took(e: Examination) -> None:
+    if e.spent > 1.5 * e.budget:
+        e.notes.append(
+            f"it took {e.spent:.3g} evaluations, more than the {e.budget:.3g} that it might: fewer do "
+            "not decide anything"
         )
 
 
