@@ -67,8 +67,8 @@ def take_vitals(e: Examination, *, constant: Estimate, probe: float = 0.0) -> No
 def _say_what_it_took(e: Examination) -> None:
     if e.spent > 1.5 * e.budget:
         e.notes.append(
-            f"it took {e.spent:.3g} evaluations, more than the {e.budget:.3g} that it might: fewer do "
-            "not decide anything"
+            f"it took {e.spent:.3g} gradient evaluations over the data, more than its budget of "
+            f"{e.budget:.3g}: a diagnosis is not had for less"
         )
 
 

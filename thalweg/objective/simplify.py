@@ -133,6 +133,7 @@ FRESH = {
     *FUSED,
     *(function for pair in FUSED.values() for function in pair),
     ATEN.add.Tensor,
+    ATEN.add_.Tensor,
     ATEN.convolution.default,
     ATEN.threshold_backward.default,
 }
