@@ -46,6 +46,15 @@ def test_the_line_holds_all_eigenvalues_and_the_ticks_are_the_outliers(
     json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder, allow_nan=False)
 
 
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_the_ticks_stand_at_the_foot_of_the_axis_whatever_its_unit(size: float) -> None:
+    matrix, _ = symmetric(size * EIGENVALUES, 0)
+    figure = spectral_density(spectrum(Dense(matrix), torch.zeros(1).double(), rtol=0.3))
+    low, high = figure.layout.yaxis.range
+    heights = {round((math.log10(y) - low) / (high - low), 6) for y in figure.data[1].y}
+    assert heights == {0.03}
+
+
 def test_several_share_a_figure(found: Spectrum) -> None:
     figure = spectral_density([found, found])
     assert len(figure.data) == 4 and figure.layout.showlegend

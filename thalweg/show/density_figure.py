@@ -22,6 +22,9 @@ WIDE = 40.0
 BLUR = 0.012
 """Standard deviation of the Gaussian that is drawn for an eigenvalue, as a share of the axis."""
 
+FOOT = 0.03
+"""Height of the marks of single eigenvalues, as a share of the axis."""
+
 
 def spectral_density(
     spectra: Spectrum | Sequence[Spectrum], *, scale: str | None = None
@@ -45,19 +48,20 @@ def spectral_density(
     if scale is None and _reach(every) < WIDE * width:
         width = math.inf
     places = _axis(every, width)
+    heights = [each.dim * _density(each, places, width) for each in every]
+    top = math.log10(max(1e-300, *(float(height.max()) for height in heights)))
+    floor = math.log10(0.3 / (places[-1] - places[0]))
+    low, high = min(floor, top - 2), top + 0.4
     figure = go.Figure()
-    highest = 0.0
-    for each, colour in zip(every, PALETTE * (1 + len(every) // len(PALETTE))):
-        height = each.dim * _density(each, places, width)
-        highest = max(highest, float(height.max()))
+    colours = PALETTE * (1 + len(every) // len(PALETTE))
+    for each, height, colour in zip(every, heights, colours):
         title = clean(each.name) or each.matrix
         figure.add_trace(_bulk(places, height, width, title, colour))
         if len(each.density.outliers):
-            figure.add_trace(_alone(each, width, colour, len(every) == 1))
+            foot = 10 ** (low + FOOT * (high - low))
+            figure.add_trace(_alone(each, width, colour, foot, len(every) == 1))
     styled(figure, "eigenvalue (loss per unit²)", "eigenvalues per unit of curvature", height=380)
-    top = math.log10(max(highest, 1e-300))
-    floor = math.log10(0.3 / (places[-1] - places[0]))
-    figure.update_yaxes(type="log", range=[min(floor, top - 2), top + 0.4])
+    figure.update_yaxes(type="log", range=[low, high])
     figure.update_yaxes(
         tickformat=None, exponentformat="power", dtick=max(1, round((top - floor) / 5))
     )
@@ -85,14 +89,13 @@ def _bulk(
     )
 
 
-def _alone(spectrum: Spectrum, width: float, colour: str, single: bool) -> go.Scatter:
+def _alone(spectrum: Spectrum, width: float, colour: str, foot: float, single: bool) -> go.Scatter:
     """Marks at the foot of the figure for the eigenvalues that are known one by one."""
     values = spectrum.density.outliers
     name = "known one by one" if single else f"{clean(spectrum.name)}, one by one"
     return go.Scatter(
         x=_warp(values, width).tolist(),
-        y=[0.03] * len(values),
-        yaxis="y",
+        y=[foot] * len(values),
         customdata=values.tolist(),
         name=name,
         mode="markers",
