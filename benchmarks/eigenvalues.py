@@ -35,7 +35,7 @@ from benchmarks._results import (
     timed,
     train,
 )
-from thalweg.measure.curvature import LATE, extreme_eigenvalues
+from thalweg.measure.curvature import due, extreme_eigenvalues
 from thalweg.measure.lanczos import Lanczos
 from thalweg.objective.supervised import Supervised
 
@@ -109,8 +109,7 @@ class UsualEstimate:
         wide = gaps > residuals
         errors = np.where(wide, residuals**2 / np.where(wide, gaps, 1.0), residuals)
         excess = float(np.max(errors[-self.top :] / np.abs(values[-self.top :]))) / ACCURACY
-        ahead = min(int(math.log(max(excess, 1.0), 6)), int(LATE * lanczos.size))
-        self.due = lanczos.size + max(1, ahead)
+        self.due = due(lanczos.size, excess)
         return excess <= 1
 
 

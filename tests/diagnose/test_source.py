@@ -77,7 +77,7 @@ def test_a_share_is_one_of_what_the_run_computes() -> None:
 
 
 def test_a_small_budget_is_kept_by_a_small_sample() -> None:
-    """3000 examples, of which a sample is measured on; 40 evaluations of 2048 would be 27 of all."""
+    """5 evaluations of 3000 examples last for a sample of 150: the fewest, 256, are drawn."""
     torch.manual_seed(0)
     x = torch.randn(3000, 4)
     model = nn.Linear(4, 1)

@@ -16,7 +16,7 @@ from thalweg.measure.multiplicity import places, told
 from thalweg.objective.base import Objective
 from thalweg.objective.derivatives import Hessian, SymmetricOperator
 
-__all__ = ["CURVATURE", "Accurate", "Eigenvalues", "extreme_eigenvalues"]
+__all__ = ["CURVATURE", "Accurate", "Eigenvalues", "due", "extreme_eigenvalues"]
 
 CURVATURE = "loss per unit²"
 """Unit of a second derivative, as that of a slope is ``loss per unit``: a unit of the parameters."""
@@ -157,6 +157,11 @@ class Accurate:
         with np.errstate(divide="ignore", invalid="ignore"):
             excess = float(np.max(least[kept] / wanted[kept]))
         if math.isfinite(excess):
-            ahead = min(int(math.log(max(excess, 1.0), 6)), int(LATE * lanczos.size))
-            self.due = lanczos.size + max(1, ahead)
+            self.due = due(lanczos.size, excess)
         return excess <= 1 and bool(np.all(lanczos.ritz()[1][kept] <= wanted[kept]))
+
+
+def due(size: int, excess: float) -> int:
+    """Products after which to look again, where an error is ``excess`` times too large after ``size``."""
+    ahead = min(int(math.log(max(excess, 1.0), 6)), int(LATE * size))
+    return size + max(1, ahead)
